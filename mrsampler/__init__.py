@@ -1,0 +1,21 @@
+"""Fast sampling for mean-reverting diffusion."""
+
+from mrsampler.degradations import TASKS, degrade
+from mrsampler.denoiser import Denoiser
+from mrsampler.process import MeanRevertingSDE
+from mrsampler.solvers import SOLVERS
+from mrsampler.timesteps import SPACINGS
+from mrsampler.trajectory import Step, race, sample, trajectory
+
+__all__ = [
+    "SOLVERS",
+    "SPACINGS",
+    "TASKS",
+    "Denoiser",
+    "MeanRevertingSDE",
+    "Step",
+    "degrade",
+    "race",
+    "sample",
+    "trajectory",
+]

@@ -1,0 +1,101 @@
+"""Weights on disk: NAME.safetensors beside NAME.json, its card.
+
+The card says what the weights are for (architecture, config, target, process, tasks) and, for
+people, how they were trained and what they reach.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mrsampler.denoiser import Denoiser
+from mrsampler.networks import ARCHITECTURES
+from mrsampler.process import MeanRevertingSDE
+
+DEFAULT = "bundled"
+
+# In a source tree the bundled weights lie beside the package, in an installed one inside it.
+_HOMES = (Path(__file__).parent / "_checkpoints", Path(__file__).parents[1] / "checkpoints")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network ready to be called, with the process and the tasks it was trained on."""
+
+    name: str
+    denoiser: Denoiser
+    process: MeanRevertingSDE
+    tasks: tuple[str, ...]
+    card: dict[str, Any]
+
+
+def names() -> list[str]:
+    """The bundled checkpoints, the default first."""
+    found = {card.stem for home in _HOMES for card in home.glob("*.json")}
+    return sorted(found, key=lambda name: (name != DEFAULT, name))
+
+
+def _locate(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    candidates = (
+        [path] if path.suffix == ".safetensors" else [path.with_name(path.name + ".safetensors")]
+    )
+    if path.name == str(name_or_path):
+        candidates += [home / f"{path.stem}.safetensors" for home in _HOMES]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"no checkpoint {str(name_or_path)!r}: neither a .safetensors file nor one of "
+        f"{', '.join(names()) or 'the bundled ones (none is installed)'}"
+    )
+
+
+def save(path: Path, network: nn.Module, card: dict[str, Any]) -> None:
+    """Writes float16 weights to `path` (.safetensors) and the card beside it, each atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: value.detach().half().contiguous().cpu()
+        for name, value in network.state_dict().items()
+    }
+    partial = path.with_suffix(".safetensors.part")
+    save_file(weights, partial)
+    partial.replace(path)
+    partial = path.with_suffix(".json.part")
+    partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path.with_suffix(".json"))
+
+
+def read(name_or_path: str | Path, device: torch.device | str | None = None) -> Checkpoint:
+    """A checkpoint by its bundled name or the path of its .safetensors file, in float32.
+
+    Raises FileNotFoundError where there is none, ValueError where the file or its card is damaged
+    or does not fit the architecture: never a half-loaded network.
+    """
+    path = _locate(name_or_path)
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        network = ARCHITECTURES[card["architecture"]](**card["config"])
+        process = MeanRevertingSDE(**card["process"])
+        target, tasks = card["target"], tuple(card["tasks"])
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path.name} has no card: {path.stem}.json is missing") from None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the card {path.stem}.json cannot be used: {error!r}") from None
+    try:
+        weights = {name: value.float() for name, value in load_file(path).items()}
+        network.load_state_dict(weights, strict=True)
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path.name} does not hold the weights its card says: {reason}") from None
+    network = network.eval().requires_grad_(False)
+    network = network.to(device or "cpu", memory_format=torch.channels_last)
+    return Checkpoint(path.stem, Denoiser(network, target), process, tasks, card)

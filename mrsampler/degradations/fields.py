@@ -1,0 +1,58 @@
+"""Smooth random fields, the same at every resolution, and the draws that shape them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def uniform(generator: torch.Generator, *bounds: tuple[float, float]) -> list[float]:
+    """One uniform draw for each (low, high)."""
+    draws = torch.rand(len(bounds), generator=generator).tolist()
+    return [low + (high - low) * u for (low, high), u in zip(bounds, draws, strict=True)]
+
+
+def reduced_size(height: int, width: int, short: int) -> tuple[int, int]:
+    """The size with the same aspect ratio whose short side is `short`."""
+    scale = short / min(height, width)
+    return max(short, round(height * scale)), max(short, round(width * scale))
+
+
+def resize(field: Tensor, height: int, width: int, mode: str = "bilinear") -> Tensor:
+    """(h, w) -> (height, width)."""
+    return F.interpolate(field[None, None], (height, width), mode=mode, align_corners=False)[0, 0]
+
+
+def fractal_noise(
+    height: int,
+    width: int,
+    generator: torch.Generator,
+    *,
+    cells: int = 3,
+    octaves: int = 4,
+    persistence: float = 0.5,
+) -> Tensor:
+    """Sum of octaves of value noise, (height, width), zero mean and unit standard deviation.
+
+    `cells` counts the bumps of the coarsest octave along the short side; each further octave has
+    twice as many at `persistence` times the amplitude.
+    """
+    rows, columns = reduced_size(height, width, cells)
+    field = torch.randn(rows, columns, generator=generator)
+    for octave in range(1, octaves):
+        field = resize(field, rows << octave, columns << octave, "bicubic")
+        field = field + persistence**octave * torch.randn(field.shape, generator=generator)
+    field = resize(field, height, width, "bicubic")
+    return (field - field.mean()) / field.std().clamp_min(1e-6)
+
+
+def gaussian_blur(field: Tensor, sigma: float) -> Tensor:
+    """(h, w) blurred with replicated borders; sigma in pixels."""
+    radius = max(1, math.ceil(2.5 * sigma))
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-0.5 * (offsets / max(sigma, 1e-3)) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(field[None, None], (radius,) * 4, mode="replicate")
+    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
+    return F.conv2d(rows, kernel.view(1, 1, 1, -1))[0, 0]

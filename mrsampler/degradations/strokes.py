@@ -1,0 +1,82 @@
+"""Uncompleted: free-form brush strokes to be painted in."""
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+PLANNING = 96  # short side of the sketch on which coverage is measured
+MAX_COVERAGE = 0.41
+BEND = 1.9
+STROKES, TURNS = 32, 10  # enough in a square picture
+ARC = 3  # segments a turn, so that it bends rather than breaks
+
+Segment = tuple[float, float, float, float, float]  # x0, y0, x1, y1, width; short side = 1
+
+
+def walks(height: int, width: int, generator: torch.Generator) -> list[Segment]:
+    """Brush walks in order of painting, after the free-form masks of Yu et al., 2019."""
+    short = min(height, width)
+    wide, high = width / short, height / short
+    count = math.ceil(STROKES * wide * high)
+    starts = torch.rand(count, 4, generator=generator).tolist()
+    turns = torch.rand(count, TURNS, 2, generator=generator).tolist()
+    segments = []
+    for (u, v, heading, size), walk in zip(starts, turns, strict=True):
+        x, y, angle = u * wide, v * high, heading * 2 * math.pi
+        brush = 0.03 + 0.06 * size
+        curl = 1 if heading < 0.5 else -1
+        segments.append((x, y, x, y, brush))
+        for turn, stride in walk[: 4 + int(size * 7)]:
+            curl = -curl if turn > 0.75 else curl
+            step = (0.04 + 0.12 * stride) / ARC
+            swell = (0.85 + 0.3 * stride) ** (1 / ARC)
+            for _ in range(ARC):
+                angle += curl * (0.1 + 1.1 * turn) / ARC
+                # the borders reflect
+                if not 0 < x + step * math.cos(angle) < wide:
+                    angle = math.pi - angle
+                if not 0 < y + step * math.sin(angle) < high:
+                    angle = -angle
+                x1, y1 = x + step * math.cos(angle), y + step * math.sin(angle)
+                brush = min(max(brush * swell, 0.025), 0.11)
+                segments.append((x, y, x1, y1, brush))
+                x, y = x1, y1
+    return segments
+
+
+def paint(draw: ImageDraw.ImageDraw, segment: Segment, short: float) -> None:
+    x0, y0, x1, y1, brush = (short * v for v in segment)
+    r = brush / 2
+    draw.line([(x0, y0), (x1, y1)], fill=255, width=max(1, round(brush)))
+    # the far side of the box is drawn too
+    draw.ellipse([x1 - r, y1 - r, x1 + r - 1, y1 + r - 1], fill=255)
+
+
+def coverage(severity: float) -> float:
+    """Share of the picture that is painted over."""
+    return MAX_COVERAGE * severity**BEND
+
+
+def mask(height: int, width: int, severity: float, generator: torch.Generator) -> Tensor:
+    """1 under the strokes, 0 elsewhere, antialiased, (height, width)."""
+    segments = walks(height, width, generator)
+    short = min(height, width)
+    sketch = Image.new("L", (round(PLANNING * width / short), round(PLANNING * height / short)))
+    canvas = Image.new("L", (2 * width, 2 * height))
+    wanted = coverage(severity) * sketch.width * sketch.height
+    plan, draw = ImageDraw.Draw(sketch), ImageDraw.Draw(canvas)
+    for k, segment in enumerate(segments):
+        if k % 2 == 0 and sketch.histogram()[255] >= wanted:
+            break
+        paint(plan, segment, PLANNING)
+        paint(draw, segment, 2 * short)
+    return torch.from_numpy(np.asarray(canvas.reduce(2), dtype=np.float32) / 255)
+
+
+def strokes(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] with white strokes over up to two fifths of it."""
+    hidden = mask(*image.shape[1:], severity, generator)
+    return image + hidden * (1 - image)

@@ -1,0 +1,124 @@
+"""The bundled network: a small U-Net that works at half resolution behind a pixel-unshuffle."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """x + conv(silu(film(conv(silu(x))))): a residual block scaled and shifted by the embedding.
+
+    No normalisation: absolute brightness is what several of the tasks are about, and a tile then
+    sees what the whole photo sees.
+    """
+
+    def __init__(self, channels: int, embedding: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(embedding, 2 * channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv1(F.silu(x))
+        h = torch.addcmul(shift, h, 1 + scale)
+        return x + self.conv2(F.silu(h))
+
+
+class ResidualUNet(nn.Module):
+    """network(x, mu, t, task) -> a tensor of x's shape, in units of `scale`.
+
+    x and mu are (B, 3, H, W), of any H and W (reflect padding inside); t is a float or (B,) in
+    [0, num_steps]; task is an int or (B,) index into TASKS. The embedding that steers every block
+    is made of t, the task, and the mean and spread of mu's channels, so that a global change (haze,
+    night) is one multiplication away.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (32, 64, 96, 160),
+        blocks: tuple[int, ...] = (2, 2, 2, 3),
+        embedding: int = 160,
+        num_tasks: int = 10,
+        num_steps: int = 100,
+        scale: float = 0.2,
+    ):
+        super().__init__()
+        self.config = {
+            "channels": list(channels),
+            "blocks": list(blocks),
+            "embedding": embedding,
+            "num_tasks": num_tasks,
+            "num_steps": num_steps,
+            "scale": scale,
+        }
+        self.num_steps, self.scale = num_steps, scale
+        self.multiple = 2 ** len(channels)
+        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(6), persistent=False)
+        self.task = nn.Embedding(num_tasks, embedding)
+        self.embed = nn.Sequential(
+            nn.Linear(12 + 6, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        )
+        self.stem = nn.Conv2d(6 * 4, channels[0], 3, padding=1)
+        outer = list(pairwise(channels))
+        self.encoder = nn.ModuleList(
+            nn.ModuleList(Block(c, embedding) for _ in range(n))
+            for c, n in zip(channels, blocks, strict=True)
+        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in outer)
+        self.up = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in outer)
+        self.decoder = nn.ModuleList(
+            nn.ModuleList(Block(c, embedding) for _ in range(n))
+            for c, n in zip(channels[:-1], blocks[:-1], strict=True)
+        )
+        self.head = nn.Conv2d(channels[0], 3 * 4, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def _embedding(self, mu: Tensor, t: float | Tensor, task: int | Tensor) -> Tensor:
+        batch = mu.shape[0]
+        t = torch.as_tensor(t, dtype=mu.dtype, device=mu.device).expand(batch)
+        task = torch.as_tensor(task, device=mu.device).expand(batch)
+        phase = (t / self.num_steps)[:, None] * self.frequencies.to(mu.dtype)
+        statistics = torch.cat([mu.mean((2, 3)) - 0.5, mu.std((2, 3)) - 0.2], dim=1) * 4
+        features = torch.cat([phase.sin(), phase.cos(), statistics], dim=1)
+        return F.silu(self.embed(features) + self.task(task))
+
+    def forward(self, x: Tensor, mu: Tensor, t: float | Tensor, task: int | Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        embedding = self._embedding(mu, t, task)
+        h = torch.cat([(x - mu) / self.scale, 4 * mu - 2], dim=1)
+        h = pad_to_multiple(h, self.multiple)
+        h = self.stem(F.pixel_unshuffle(h, 2))
+        skips = []
+        for level, level_blocks in enumerate(self.encoder):
+            for block in level_blocks:
+                h = block(h, embedding)
+            if level < len(self.down):
+                skips.append(h)
+                h = self.down[level](h)
+        for level in reversed(range(len(self.decoder))):
+            h = skips.pop() + F.pixel_shuffle(self.up[level](h), 2)
+            for block in self.decoder[level]:
+                h = block(h, embedding)
+        h = F.pixel_shuffle(self.head(F.silu(h)), 2)
+        return h[..., :height, :width] * self.scale
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Reflect x (B, C, H, W) beyond its right and lower edge until both sides divide."""
+    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    if not bottom and not right:
+        return x
+    # A reflection reaches one pixel less than the side; smaller photos repeat their edge.
+    mode = "reflect" if bottom < x.shape[-2] and right < x.shape[-1] else "replicate"
+    return F.pad(x, (0, right, 0, bottom), mode=mode)

@@ -1,0 +1,106 @@
+"""Live PCA of several trajectories in one plane that drifts but never jumps."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import KernelPCA
+from torch import Tensor
+
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Projection:
+    """`points[name]` is (n, dimensions), in image units times sqrt(pixels); `share[i]` the part
+    of all the frames' variance that coordinate i shows."""
+
+    points: dict[str, NDArray[np.float64]]
+    share: NDArray[np.float64]
+
+
+class TrajectoryPCA:
+    """Exact PCA of frames that arrive one by one.
+
+    The frames, of d values each, are few: the n x n Gram matrix holds all that PCA needs, and one
+    more frame is one more row of it, O(n d). `anchor` (mu) is subtracted first and the products
+    are summed in float64, or the late frames, close together, would drown in rounding.
+    Each fit is turned, mirrored and shifted onto the one before it (orthogonal Procrustes), in two
+    and in three dimensions separately.
+
+    Source: dual PCA, Schoelkopf et al., Kernel PCA (1997); Schoenemann, orthogonal Procrustes
+    (1966).
+    """
+
+    def __init__(self, anchor: Tensor):
+        self._anchor = anchor.detach().flatten().float()
+        self._length = self._anchor.numel()
+        self._blocks = -(-self._length // _BLOCK)
+        self._frames = self._anchor.new_zeros(8, self._blocks, _BLOCK)
+        self._gram = np.zeros((8, 8))
+        self._names: list[str] = []
+        self._last: dict[int, NDArray[np.float64]] = {}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def add(self, name: str, frame: Tensor) -> None:
+        """Appends a frame, of the anchor's number of values, to trajectory `name`.
+
+        Raises ValueError for another size or a value that is not finite.
+        """
+        if frame.numel() != self._length:
+            raise ValueError(f"a frame of {frame.numel()} values, expected {self._length}")
+        n = len(self._names)
+        if n == len(self._gram):
+            self._frames = torch.cat([self._frames, torch.zeros_like(self._frames)])
+            self._gram = np.pad(self._gram, (0, n))
+        row = self._frames[n].flatten()[: self._length]
+        torch.sub(frame.detach().flatten().to(row), self._anchor, out=row)
+        products = torch.einsum("nbk,bk->nb", self._frames[: n + 1], self._frames[n])
+        gram = products.sum(1, dtype=torch.float64).cpu().numpy()
+        if not np.isfinite(gram).all():
+            raise ValueError("a frame with values that are not finite")
+        self._gram[n, : n + 1] = self._gram[: n + 1, n] = gram
+        self._names.append(name)
+
+    def project(self, dimensions: int = 2) -> Projection:
+        """All frames in the plane (or space) of the largest variance.
+
+        Coordinates that the frames do not span are 0. Raises ValueError unless `dimensions` is 2
+        or 3.
+        """
+        if dimensions not in (2, 3):
+            raise ValueError(f"dimensions must be 2 or 3, got {dimensions}")
+        n = len(self._names)
+        points = np.zeros((n, dimensions))
+        variance = 0.0
+        if n > 1:
+            gram = self._gram[:n, :n]
+            with warnings.catch_warnings():
+                # A rank below `dimensions` leaves eigenvalues of +-rounding, dropped below.
+                warnings.simplefilter("ignore")
+                pca = KernelPCA(min(n, dimensions), kernel="precomputed", eigen_solver="dense")
+                found = np.nan_to_num(pca.fit_transform(gram))
+            points[:, : found.shape[1]] = found
+            variance = np.trace(gram) - gram.sum() / n
+        points = self._align(points)
+        spread = ((points - points.mean(0)) ** 2).sum(0) if n else np.zeros(dimensions)
+        share = spread / variance if variance > 0 else np.zeros(dimensions)
+        names = np.array(self._names, dtype=object)
+        return Projection({k: points[names == k] for k in dict.fromkeys(self._names)}, share)
+
+    def _align(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`points` turned, mirrored and shifted so that the earlier ones move least."""
+        dimensions = points.shape[1]
+        last = self._last.get(dimensions)
+        if last is not None and len(last) > 1:
+            known = points[: len(last)]
+            u, _, vt = np.linalg.svd((known - known.mean(0)).T @ (last - last.mean(0)))
+            points = (points - known.mean(0)) @ (u @ vt) + last.mean(0)
+        self._last[dimensions] = points
+        return points

@@ -1,0 +1,97 @@
+"""Photo in, photo out: a checkpoint with the size limits and conditioning it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mrsampler import checkpoints, photo
+from mrsampler.checkpoints import Checkpoint
+from mrsampler.photo import Photo
+from mrsampler.trajectory import Step, trajectory
+
+LARGEST_SIDE = 512
+
+
+class Restorer:
+    """A checkpoint on a device. Make one with `load`."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device):
+        self.checkpoint, self.device = checkpoint, device
+
+    @property
+    def process(self):  # noqa: ANN201 - the checkpoint's
+        """The diffusion process that the network was trained on."""
+        return self.checkpoint.process
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the network knows."""
+        return self.checkpoint.tasks
+
+    def trajectory(
+        self, image: Tensor, task: str, *, seed: int = 0, **settings: Any
+    ) -> Iterator[Step]:
+        """The restoration of one degraded image (3, H, W) in [0, 1], a Step at a time.
+
+        `seed` fixes x_T and every draw, on the CPU, so that it means the same on every device and
+        to every sampler: two runs of one seed start from the same x_T. `settings` are those of
+        `mrsampler.trajectory` (solver, nfe, spacing, ...). Steps hold (1, 3, H, W) tensors.
+
+        Raises ValueError for an unknown task or another shape, and what `trajectory` raises.
+        """
+        if task not in self.tasks:
+            raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
+        settings.setdefault("generator", torch.Generator().manual_seed(seed))
+        mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)
+        return trajectory(
+            self.checkpoint.denoiser,
+            mu,
+            process=self.process,
+            conditioning={"task": self.tasks.index(task)},
+            **settings,
+        )
+
+    def restore(
+        self,
+        image: str | Path | Image.Image | Photo,
+        task: str,
+        *,
+        largest_side: int = LARGEST_SIDE,
+        **settings: Any,
+    ) -> Image.Image:
+        """The restored picture, of the photo's size, with its alpha and colour profile.
+
+        A photo with a longer side than `largest_side` is restored scaled down. `settings` are
+        those of `trajectory` above.
+
+        Raises PhotoError for a file that is no usable picture, FloatingPointError if the network
+        returned values that are not finite, and what `trajectory` raises.
+        """
+        source = image if isinstance(image, Photo) else photo.read(image)
+        for step in self.trajectory(photo.fit_within(source.rgb, largest_side), task, **settings):
+            x = step.x
+        if not torch.isfinite(x).all():
+            raise FloatingPointError("the network returned values that are not finite")
+        return source.image(x[0].cpu())
+
+
+def load(
+    name_or_path: str | Path = checkpoints.DEFAULT, device: torch.device | str | None = None
+) -> Restorer:
+    """A Restorer from a bundled checkpoint's name or a .safetensors file with its card.
+
+    `device` None takes the GPU where there is one. Raises FileNotFoundError or ValueError, as
+    `checkpoints.read` does.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(device)
+    return Restorer(checkpoints.read(name_or_path, device), device)

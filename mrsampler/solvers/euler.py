@@ -1,0 +1,50 @@
+"""Euler in t: the classical schemes, with drift and diffusion frozen over a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from torch import Tensor
+
+from mrsampler.solvers.interface import Model, Noise, State
+from mrsampler.timesteps import Node
+
+
+class Coefficients(NamedTuple):
+    """y_t = y * y_s + eps * eps_s + noise * z."""
+
+    y: float
+    eps: float
+    noise: float
+
+
+def coefficients(model: Model, s: Node, t: Node, stochastic: bool) -> Coefficients:
+    """One step of dy = [-f y + g^2/(2 sigma) eps] dt, or of the SDE with twice that and g dw."""
+    f, g2 = model.process.drift(s.t), model.process.diffusion(s.t)
+    dt = t.t - s.t  # negative
+    pull = g2 / s.sigma * dt
+    if stochastic:
+        return Coefficients(1 - f * dt, pull, math.sqrt(-g2 * dt))
+    return Coefficients(1 - f * dt, pull / 2, 0.0)
+
+
+def euler(
+    model: Model, y: Tensor, nodes: list[Node], noise: Noise, *, stochastic: bool
+) -> Iterator[State]:
+    """Euler for the PF-ODE, Euler-Maruyama for the reverse-time SDE.
+
+    Source: Song et al., Score-based generative modeling through SDEs (arXiv 2011.13456), sec. 4;
+    IR-SDE (arXiv 2301.11699), eq. 7.
+    """
+    table = [coefficients(model, s, t, stochastic) for s, t in pairwise(nodes)]
+    for i, (s, t) in enumerate(pairwise(nodes)):
+        predicted = model(y, s)
+        step = table[i]
+        y = step.y * y
+        y.add_(predicted.noise, alpha=step.eps)
+        if stochastic:
+            y.add_(noise(i + 1), alpha=step.noise)
+        yield State(y, t, predicted)

@@ -1,0 +1,42 @@
+"""The integrals behind every exponential integrator."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def phi(k: int, z: float) -> float:
+    """phi_k(z) = int_0^1 e^{z (1 - u)} u^{k-1} / (k-1)! du for k >= 1; phi_0 = e^z.
+
+    So int_0^h e^{c (h - u)} u^n / n! du = h^{n+1} phi_{n+1}(c h).
+    The recurrence phi_{k+1} = (phi_k - 1/k!) / z loses digits near 0; there the series is summed.
+    Source: Hochbruck & Ostermann, Exponential integrators (2010), eqs. 2.10-2.11.
+    """
+    if k == 0:
+        return math.exp(z)
+    if k == 1:
+        return math.expm1(z) / z if z else 1.0
+    if abs(z) < 1:
+        term, total, m = 1 / math.factorial(k), 0.0, 0
+        while abs(term) > 1e-18 * abs(total):
+            total += term
+            m += 1
+            term *= z / (m + k)
+        return total
+    return (phi(k - 1, z) - 1 / math.factorial(k - 1)) / z
+
+
+def interpolation_weights(c: float, h: float, offsets: list[float]) -> list[float]:
+    """w_j with sum_j w_j f(u_j) = int_0^h e^{c (h - u)} p(u) du, p the polynomial through f(u_j).
+
+    `offsets` are the u_j: lambda of the evaluations less lambda at the step's start, the first 0.
+    The polynomial's degree is one less than their number, so this is the Taylor expansion with
+    derivatives from earlier evaluations (and exact for polynomials of that degree).
+    """
+    k = len(offsets)
+    ratios = np.array(offsets) / h
+    powers = np.array([ratios**n / math.factorial(n) for n in range(k)])
+    moments = np.array([h * phi(n + 1, c * h) for n in range(k)])
+    return np.linalg.solve(powers, moments).tolist()

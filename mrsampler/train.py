@@ -1,0 +1,281 @@
+"""Training of the bundled network: photos in, a checkpoint and its card out. Resumable."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from tqdm import tqdm
+
+from mrsampler import bench, checkpoints
+from mrsampler.degradations import TASKS, degrade
+from mrsampler.denoiser import Denoiser, velocity
+from mrsampler.networks import ResidualUNet
+from mrsampler.process import MeanRevertingSDE
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass
+class TrainConfig:
+    """What a training run is asked for; `minutes` counts training alone, over all its sessions."""
+
+    images: Path
+    out: Path
+    valid: Path | None = None
+    minutes: float = 90.0
+    batch: int = 16
+    crop: int = 128
+    crops_per_photo: int = 2
+    learning_rate: float = 1e-3
+    ema: float = 0.999
+    huber: float = 0.1
+    workers: int = 1
+    seed: int = 0
+    save_every: float = 5.0
+    valid_every: float = 30.0
+    valid_photos: int = 4
+    device: str = "auto"
+    target: str = "velocity"
+
+
+def read_photos(folder: Path, min_side: int) -> list[Tensor]:
+    """The folder's photos, (3, H, W) uint8, those smaller than `min_side` left out.
+
+    Raises ValueError if none is left.
+    """
+    photos = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
+        with Image.open(path) as image:
+            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        if min(pixels.shape[1:]) >= min_side:
+            photos.append(pixels.contiguous())
+    if not photos:
+        raise ValueError(f"{folder} holds no photo of at least {min_side} x {min_side} pixels")
+    return photos
+
+
+class DegradedCrops(IterableDataset):
+    """An endless stream of (x0, mu, task): crops of a photo degraded whole.
+
+    Degrading the whole photo keeps the geometry of rain, blur and shadow what it is in use.
+    """
+
+    def __init__(self, photos: list[Tensor], config: TrainConfig, start: int):
+        self.photos, self.config, self.start = photos, config, start
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, int]]:
+        torch.set_num_threads(1)
+        worker = get_worker_info()
+        config, generator = self.config, torch.Generator()
+        # Another stream for each worker and each resumption.
+        generator.manual_seed(hash((config.seed, self.start, worker.id if worker else 0)) % 2**63)
+
+        def integer(high: int) -> int:
+            return int(torch.randint(high, (), generator=generator))
+
+        while True:
+            photo = self.photos[integer(len(self.photos))]
+            side = min(256, *photo.shape[1:])
+            top, left = (integer(n - side + 1) for n in photo.shape[1:])
+            x0 = photo[:, top : top + side, left : left + side].float() / 255
+            if integer(2):
+                x0 = x0.flip(2)
+            task = integer(len(TASKS))
+            severity = float(torch.rand((), generator=generator))
+            mu = degrade(x0, TASKS[task], severity, generator)
+            for _ in range(config.crops_per_photo):
+                top, left = (integer(side - config.crop + 1) for _ in range(2))
+                window = (
+                    slice(None),
+                    slice(top, top + config.crop),
+                    slice(left, left + config.crop),
+                )
+                yield x0[window].contiguous(), mu[window].contiguous(), task
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _loss(
+    network: nn.Module, process: MeanRevertingSDE, batch: list[Tensor], config: TrainConfig
+) -> Tensor:
+    """Pseudo-Huber loss of the network's target, in units of its output scale.
+
+    t is uniform on [0, T], stratified over the batch.
+    """
+    x0, mu, task = batch
+    t = (torch.arange(len(x0)) + torch.rand(len(x0))).to(x0.device) * (process.T / len(x0))
+    noise = torch.randn_like(x0)
+    x = process.perturb(x0, mu, t, noise)
+    if config.target == "velocity":
+        alpha, sigma = (v.to(x0)[:, None, None, None] for v in (process.alpha(t), process.sigma(t)))
+        truth = velocity(x0 - mu, noise, alpha, sigma, process.sigma_inf) / network.scale
+    else:
+        truth = noise
+    with torch.autocast(x0.device.type, dtype=torch.bfloat16):
+        output = network(x, mu, t, task) / network.scale
+    return ((output.float() - truth).square() + config.huber**2).sqrt().mean() - config.huber
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains, or goes on training, until `minutes` are spent. Returns the checkpoint's path.
+
+    The state (`OUT.state.pt`) is written every `save_every` minutes and at the end; a later call
+    with the same `out` resumes from it. Raises ValueError for a folder without usable photos.
+    """
+    device = _device(config.device)
+    photos = read_photos(config.images, config.crop)
+    process = MeanRevertingSDE()
+    torch.manual_seed(config.seed)
+    network = ResidualUNet(num_tasks=len(TASKS), num_steps=process.num_steps)
+    network = network.to(device, memory_format=torch.channels_last)
+    average = ResidualUNet(**network.config).to(device, memory_format=torch.channels_last)
+    average.load_state_dict(network.state_dict())
+    average.requires_grad_(False)
+    optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
+    progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "history": []}
+    state_path = config.out.with_name(config.out.name + ".state.pt")
+    if state_path.exists():
+        state = torch.load(state_path, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        progress = state["progress"]
+        torch.manual_seed(config.seed + progress["step"])
+
+    def save() -> Path:
+        path = config.out.with_name(config.out.name + ".safetensors")
+        checkpoints.save(path, average, _card(config, average, process, photos, progress, device))
+        partial = state_path.with_suffix(".part")
+        torch.save(
+            {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "progress": progress,
+            },
+            partial,
+        )
+        partial.replace(state_path)
+        return path
+
+    crops = DegradedCrops(photos, config, progress["step"])
+    loader = iter(
+        DataLoader(
+            crops,
+            batch_size=config.batch,
+            num_workers=config.workers,
+            pin_memory=device.type == "cuda",
+            persistent_workers=config.workers > 0,
+        )
+    )
+    budget = config.minutes * 60
+    last_save = last_valid = progress["seconds"]
+    bar = tqdm(total=round(budget), initial=round(progress["seconds"]), unit="s", smoothing=0)
+    running = math.nan
+    clock = time.perf_counter()
+    while progress["seconds"] < budget:
+        batch = [value.to(device, non_blocking=True) for value in next(loader)]
+        share, step = progress["seconds"] / budget, progress["step"]
+        rate = config.learning_rate * min(1, (step + 1) / 300)
+        rate *= 0.5 * (1 + math.cos(math.pi * share)) + 0.01
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = _loss(network, process, batch, config)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        decay = min(config.ema, (step + 1) / (step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+        progress["step"] = step + 1
+        now = time.perf_counter()
+        bar.update(round(progress["seconds"] + now - clock) - bar.n)
+        progress["seconds"] += now - clock
+        clock = now
+        if step % 20 == 0:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss is {value} at step {step}; last state kept")
+            running = value if math.isnan(running) else 0.95 * running + 0.05 * value
+            images = progress["step"] * config.batch
+            bar.set_postfix_str(
+                f"loss {running:.4f}, {images / progress['seconds']:.1f} images/s, step {step}"
+            )
+        if progress["seconds"] - last_save > config.save_every * 60:
+            last_save = progress["seconds"]
+            progress["history"].append([round(last_save / 60, 1), step, round(running, 5)])
+            save()
+            clock = time.perf_counter()
+        if config.valid and progress["seconds"] - last_valid > config.valid_every * 60:
+            last_valid = progress["seconds"]
+            _report(average, process, config)
+            clock = time.perf_counter()
+    bar.close()
+    return save()
+
+
+def _report(network: ResidualUNet, process: MeanRevertingSDE, config: TrainConfig) -> None:
+    """Held-out PSNR of each task, above the progress bar."""
+    assert config.valid is not None
+    photos = [p.float() / 255 for p in read_photos(config.valid, 32)[: config.valid_photos]]
+    denoiser = Denoiser(network, config.target)  # type: ignore[arg-type]
+    for row in bench.quality(denoiser, process, photos, TASKS):
+        tqdm.write(
+            f"{row['task']:>16}: degraded {row['degraded']:.2f} dB, one evaluation "
+            f"{row['one']:.2f}, restored {row['restored']:.2f}"
+        )
+
+
+def _card(
+    config: TrainConfig,
+    network: ResidualUNet,
+    process: MeanRevertingSDE,
+    photos: list[Tensor],
+    progress: dict[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    settings = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ("images", "out", "valid", "device")
+    }
+    return {
+        "architecture": "residual-unet",
+        "config": network.config,
+        "target": config.target,
+        "process": {
+            "max_sigma": process.sigma_inf,
+            "schedule": process.schedule,
+            "num_steps": process.num_steps,
+            "eps": process.eps,
+            "zero_start": process.zero_start,
+        },
+        "tasks": list(TASKS),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "training": {
+            "photos": len(photos),
+            "steps": progress["step"],
+            "crops_seen": progress["step"] * config.batch,
+            "minutes": round(progress["seconds"] / 60, 1),
+            "device": device.type if device.type == "cuda" else platform.processor() or "cpu",
+            "torch": torch.__version__,
+            "settings": settings,
+            "history_minutes_step_loss": progress["history"],
+        },
+    }

@@ -1,0 +1,217 @@
+"""The loop in the middle: a denoiser, a process, a grid and a solver meet in a stream of Steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mrsampler.denoiser import Denoiser
+from mrsampler.process import MeanRevertingSDE
+from mrsampler.solvers import SOLVERS, Solver
+from mrsampler.solvers.interface import State
+from mrsampler.timesteps import Node, timesteps
+
+
+@dataclass(frozen=True)
+class Step:
+    """One moment of a trajectory.
+
+    `x` is x_t at time `t` (lambda `lam`) after `index` steps and `nfe` network calls; `x0` is the
+    predicted x_0 that produced it, evaluated at the previous Step's t, and None in the first Step;
+    `seconds` is the sampler's own time so far, its consumer's excluded. The tensors have mu's
+    shape and are never written to again.
+    """
+
+    index: int
+    t: float
+    lam: float
+    x: Tensor
+    x0: Tensor | None
+    nfe: int
+    seconds: float
+
+
+class _Model:
+    """A denoiser in the residual, at one mu: what solvers call. Counts its calls."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        mu: Tensor,
+        process: MeanRevertingSDE,
+        conditioning: Mapping[str, Any],
+    ):
+        self.denoiser, self.mu, self.process = denoiser, mu, process
+        self.conditioning = conditioning
+        self.nfe = 0
+
+    def __call__(self, y: Tensor, node: Node) -> _Prediction:
+        self.nfe += 1
+        output = self.denoiser(self.mu + y, self.mu, node.t, **self.conditioning)
+        return _Prediction(self, output, y, node)
+
+
+class _Prediction:
+    """The network's output at (y, node), converted when and as a solver asks."""
+
+    def __init__(self, model: _Model, output: Tensor, y: Tensor, node: Node):
+        self._denoiser = model.denoiser
+        self._given = (output, y, model.mu, node.alpha, node.sigma, model.process.sigma_inf)
+
+    @cached_property
+    def data(self) -> Tensor:
+        return self._denoiser.data(*self._given)
+
+    @cached_property
+    def noise(self) -> Tensor:
+        return self._denoiser.noise(*self._given)
+
+
+def trajectory(
+    denoiser: Denoiser,
+    mu: Tensor,
+    *,
+    process: MeanRevertingSDE,
+    solver: str = "mrs-ode-d-2",
+    nfe: int = 10,
+    spacing: str = "uniform-lambda",
+    x_T: Tensor | None = None,
+    noise: Callable[[int, torch.Size], Tensor] | None = None,
+    generator: torch.Generator | None = None,
+    lower_order_final: bool = True,
+    conditioning: Mapping[str, Any] | None = None,
+) -> Iterator[Step]:
+    """Samples x_0 given mu, a Step at a time.
+
+    Returns a generator: nothing is computed before it is asked for, and closing it stops the work
+    before the next network call. The first Step is x_T, at nfe 0.
+
+    denoiser     the network and its target; called under no_grad with x and mu of mu's shape
+    mu           the anchor (degraded images), (B, ...), floating point, finite
+    solver       a name in SOLVERS; spacing a name in SPACINGS
+    nfe          the most network calls: a solver takes as many steps as they pay for
+    x_T          the start; process.prior(mu, noise) unless given
+    noise        noise(step_index, shape) -> standard normal tensor, for exact reproduction; index 0
+                 is the draw behind x_T, index i that of step i. Otherwise drawn from `generator`,
+                 or torch's own where that is None too.
+    conditioning keyword arguments handed to the network at every call
+
+    Raises ValueError for an unknown name, an nfe that pays for no step, or tensors that do not fit;
+    TypeError for an mu that is no floating-point tensor.
+    """
+    if solver not in SOLVERS:
+        raise ValueError(f"unknown solver {solver!r}; choose from {', '.join(SOLVERS)}")
+    if not isinstance(mu, Tensor) or not mu.is_floating_point():
+        raise TypeError("mu must be a floating-point tensor")
+    if not torch.isfinite(mu).all():
+        raise ValueError("mu has values that are not finite")
+    if x_T is not None and (x_T.shape, x_T.dtype, x_T.device) != (mu.shape, mu.dtype, mu.device):
+        raise ValueError(
+            f"x_T must match mu: {tuple(x_T.shape)} {x_T.dtype} on {x_T.device} against "
+            f"{tuple(mu.shape)} {mu.dtype} on {mu.device}"
+        )
+    chosen = SOLVERS[solver]
+    try:
+        steps = chosen.steps(nfe, ends_at_zero=process.lam(0.0) == math.inf)
+    except ValueError as error:
+        raise ValueError(f"{solver} {error}") from None
+    nodes = timesteps(process, steps, spacing)
+    options = chosen.keep_options({"lower_order_final": lower_order_final})
+
+    def draw(index: int) -> Tensor:
+        if noise is not None:
+            return noise(index, mu.shape).to(mu)
+        device = generator.device if generator is not None else mu.device
+        return torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=device).to(mu)
+
+    model = _Model(denoiser, mu, process, conditioning or {})
+    return _steps(model, chosen, nodes, options, x_T, draw)
+
+
+@torch.no_grad()
+def _steps(
+    model: _Model,
+    solver: Solver,
+    nodes: list[Node],
+    options: dict[str, Any],
+    x_T: Tensor | None,
+    draw: Callable[[int], Tensor],
+) -> Iterator[Step]:
+    mu = model.mu
+    started, paused = time.perf_counter(), 0.0
+
+    def step(index: int, node: Node, x: Tensor, x0: Tensor | None) -> Step:
+        if mu.is_cuda:
+            torch.cuda.synchronize(mu.device)  # `seconds` is of finished work
+        seconds = time.perf_counter() - started - paused
+        return Step(index, node.t, node.lam, x, x0, model.nfe, seconds)
+
+    x = model.process.prior(mu, draw(0)) if x_T is None else x_T
+    states = _states(model, solver, x - mu, nodes, options, draw)
+    current = step(0, nodes[0], x, None)
+    index = 0
+    while True:
+        handed_over = time.perf_counter()
+        yield current
+        paused += time.perf_counter() - handed_over
+        state = next(states, None)
+        if state is None:
+            return
+        index += 1
+        current = step(index, state.node, mu + state.y, mu + state.predicted.data)
+
+
+def _states(
+    model: _Model,
+    solver: Solver,
+    y: Tensor,
+    nodes: list[Node],
+    options: dict[str, Any],
+    draw: Callable[[int], Tensor],
+) -> Iterator[State]:
+    if nodes[-1].sigma > 0:
+        yield from solver.run(model, y, nodes, draw, **options)
+        return
+    # lambda is infinite at sigma = 0: whatever the solver, the last step returns D.
+    last = nodes[-2]
+    if len(nodes) > 2:
+        for state in solver.run(model, y, nodes[:-1], draw, **options):
+            y, last = state.y, state.node
+            yield state
+    predicted = model(y, last)
+    yield State(predicted.data, nodes[-1], predicted)
+
+
+def sample(denoiser: Denoiser, mu: Tensor, **settings: Any) -> Tensor:
+    """The last Step's x. Takes what `trajectory` takes and raises what it raises."""
+    for step in trajectory(denoiser, mu, **settings):
+        x = step.x
+    return x
+
+
+def race(*runs: Iterator[Step]) -> Iterator[tuple[Step, ...]]:
+    """Advances several trajectories together, one step of each a tick.
+
+    Yields the latest Step of each; one that is done keeps its last. Closing it closes them all.
+    Give them the same x_T for a fair race.
+    """
+    try:
+        latest = [next(run) for run in runs]
+        running = list(range(len(runs)))
+        while running:
+            yield tuple(latest)
+            advanced = [(i, next(runs[i], None)) for i in running]
+            for i, step in advanced:
+                if step is not None:
+                    latest[i] = step
+            running = [i for i, step in advanced if step is not None]
+    finally:
+        for run in runs:
+            run.close()  # type: ignore[attr-defined]
