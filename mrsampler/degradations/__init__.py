@@ -9,16 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .blur import motion_blur
-from .haze import haze
-from .jpeg import jpeg
-from .low_light import low_light
-from .noise import noise
-from .rain import rain
-from .raindrop import raindrop
-from .shadow import shadow
-from .snow import snow
-from .strokes import strokes
+from . import blur, haze, jpeg, low_light, noise, rain, raindrop, shadow, snow, strokes
 
 MIN_SIDE = 32
 ROUNDING = 1e-3  # a resized photo may overshoot this much
@@ -26,16 +17,16 @@ ROUNDING = 1e-3  # a resized photo may overshoot this much
 Degradation = Callable[[Tensor, float, torch.Generator], Tensor]
 
 DEGRADATIONS: dict[str, Degradation] = {
-    "motion-blurry": motion_blur,
-    "hazy": haze,
-    "jpeg-compressed": jpeg,
-    "low-light": low_light,
-    "noisy": noise,
-    "raindrop": raindrop,
-    "rainy": rain,
-    "shadowed": shadow,
-    "snowy": snow,
-    "uncompleted": strokes,
+    "motion-blurry": blur.motion_blur,
+    "hazy": haze.haze,
+    "jpeg-compressed": jpeg.jpeg,
+    "low-light": low_light.low_light,
+    "noisy": noise.noise,
+    "raindrop": raindrop.raindrop,
+    "rainy": rain.rain,
+    "shadowed": shadow.shadow,
+    "snowy": snow.snow,
+    "uncompleted": strokes.strokes,
 }
 TASKS = tuple(DEGRADATIONS)
 

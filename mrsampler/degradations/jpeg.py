@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 BEST, WORST = 95, 10
-BEND = 0.6
+BEND = 0.6  # below 1: the first steps down in quality hardly show
 
 
 def quality(severity: float) -> int:

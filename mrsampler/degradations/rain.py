@@ -43,7 +43,7 @@ def streaks(
     x = draws[1] * (width + 2 * reach) - reach
     low, high = layer.length
     length = (low + (high - low) * draws[2] ** 1.5) * scale
-    strength = layer.opacity * (0.35 + 0.65 * draws[3])
+    strength = layer.opacity * (0.33 + 1.05 * draws[3] ** 1.5)
     # later drops wait for heavier rain, each fading in
     strength = strength * ((severity - draws[4]) * 8).clamp(0, 1)
     keep = strength > 0
@@ -57,7 +57,7 @@ def streaks(
     profile = torch.exp(-0.5 * (across / spread) ** 2)
     along = torch.linspace(0, 1, max(3, math.ceil(reach)))
     # a drop wobbles, so its streak swells and dies away at both ends
-    taper = (4 * along * (1 - along)) ** 0.6 * (0.75 + 0.25 * along)
+    taper = 4 * along * (1 - along) * (0.75 + 0.25 * along)
     spacing = (length / (len(along) - 1))[:, None, None]  # deposits per pixel stay constant
     down = (along - 0.5)[None, :, None] * length[:, None, None]
     cosine, sine = tilt.cos()[:, None, None], tilt.sin()[:, None, None]

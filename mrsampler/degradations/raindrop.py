@@ -22,6 +22,7 @@ LEVEL = 0.5  # of the merged surface at which a drop ends
 CUT = 2**0.5  # bump radius over drop radius, since LEVEL cuts a paraboloid at r^2 = 1/2
 RUNS, BEADS = 4, 8  # drops that ran down the pane, and what each left behind
 THROW = 0.42  # how far a drop's rim looks aside, in short sides
+FINE = 640  # largest short side at which the water, being smooth, is worked out
 VIEW = 64  # short side of the blurred scene a drop shows
 
 
@@ -95,9 +96,14 @@ def raindrop(image: Tensor, severity: float, generator: torch.Generator) -> Tens
     _, height, width = image.shape
     short = min(height, width)
     light_y, light_x = uniform(generator, (-0.5, -0.3), (-0.35, 0.35))
-    thickness, slope_y, slope_x = surface(severity, height, width, generator)
-    water = (thickness / 0.12).clamp(0, 1)
-    water = water * water * (3 - 2 * water)
+    water = torch.stack(
+        surface(severity, *reduced_size(height, width, min(short, FINE)), generator)
+    )
+    water = F.interpolate(water[None], (height, width), mode="bilinear", align_corners=False)[0]
+    thickness, slope_y, slope_x = water
+    # the rim is out of focus, since the camera looks past it
+    alpha = (thickness / 0.12).clamp(0, 1)
+    alpha = alpha * alpha * (3 - 2 * alpha)
 
     # where the refracted ray lands, in grid_sample's [-1, 1]
     throw = 2 * THROW * short
@@ -111,4 +117,4 @@ def raindrop(image: Tensor, severity: float, generator: torch.Generator) -> Tens
     seen = seen * (0.55 + 0.45 * rim)
     glint = torch.exp(-((slope_y - light_y) ** 2 + (slope_x - light_x) ** 2) / 0.012)
     seen = seen + 0.6 * glint * (1 - seen)
-    return torch.lerp(image, seen.clamp(0, 1), water)
+    return torch.lerp(image, seen.clamp(0, 1), alpha)

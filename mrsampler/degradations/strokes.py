@@ -9,7 +9,7 @@ from torch import Tensor
 
 PLANNING = 96  # short side of the sketch on which coverage is measured
 MAX_COVERAGE = 0.41
-BEND = 1.9
+BEND = 1.9  # above 1: the slider starts gently
 STROKES, TURNS = 32, 10  # enough in a square picture
 ARC = 3  # segments a turn, so that it bends rather than breaks
 
