@@ -3,6 +3,8 @@
 from mrsampler.degradations import TASKS, degrade
 from mrsampler.denoiser import Denoiser
 from mrsampler.process import MeanRevertingSDE
+from mrsampler.projection import TrajectoryPCA
+from mrsampler.restorer import Restorer, load
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import Step, race, sample, trajectory
@@ -13,8 +15,11 @@ __all__ = [
     "TASKS",
     "Denoiser",
     "MeanRevertingSDE",
+    "Restorer",
     "Step",
+    "TrajectoryPCA",
     "degrade",
+    "load",
     "race",
     "sample",
     "trajectory",

@@ -8,21 +8,19 @@ import torch
 from torch import Tensor
 
 from mrsampler.degradations import degrade
-from mrsampler.denoiser import Denoiser
 from mrsampler.metrics import psnr
-from mrsampler.process import MeanRevertingSDE
-from mrsampler.trajectory import trajectory
+from mrsampler.restorer import Restorer
 
 
 def quality(
-    denoiser: Denoiser,
-    process: MeanRevertingSDE,
+    restorer: Restorer,
     photos: Sequence[Tensor],
     tasks: Sequence[str],
     *,
     severity: float = 0.5,
     solver: str = "mrs-ode-d-2",
     nfe: int = 10,
+    spacing: str = "uniform-lambda",
 ) -> Iterator[dict[str, float | str]]:
     """Mean PSNR in dB over clean `photos` (3, H, W), a row for each task as it is done.
 
@@ -30,27 +28,21 @@ def quality(
     at `nfe`); worse (photos restored to more than 0.5 dB below their input).
     Photo i of every task is degraded, and started from, seed i.
     """
-    device = next(denoiser.network.parameters()).device  # type: ignore[union-attr]
-    for index, task in enumerate(tasks):
+    for task in tasks:
         totals = dict.fromkeys(("degraded", "one", "restored", "worse"), 0.0)
         for seed, photo in enumerate(photos):
-            generator = torch.Generator().manual_seed(seed)
-            degraded = degrade(photo, task, severity, generator)
-            run = trajectory(
-                denoiser,
-                degraded[None].to(device),
-                process=process,
-                solver=solver,
-                nfe=nfe,
-                generator=generator,
-                conditioning={"task": index},
+            degraded = degrade(photo, task, severity, torch.Generator().manual_seed(seed))
+            run = restorer.trajectory(
+                degraded, task, seed=seed, solver=solver, nfe=nfe, spacing=spacing
             )
             next(run)
-            first = step = next(run)
+            first = next(run)
+            x = first.x
             for step in run:
-                pass
-            before, after = psnr(degraded, photo), psnr(step.x[0].cpu(), photo)
+                x = step.x
+            before, after = psnr(degraded, photo), psnr(x[0].cpu(), photo)
             totals["degraded"] += before
+            assert first.x0 is not None
             totals["one"] += psnr(first.x0[0].cpu(), photo)
             totals["restored"] += after
             totals["worse"] += len(photos) * (after < before - 0.5)

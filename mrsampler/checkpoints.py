@@ -44,19 +44,35 @@ def names() -> list[str]:
 
 
 def _locate(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
-    candidates = (
-        [path] if path.suffix == ".safetensors" else [path.with_name(path.name + ".safetensors")]
-    )
-    if path.name == str(name_or_path):
-        candidates += [home / f"{path.stem}.safetensors" for home in _HOMES]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    given = Path(name_or_path)
+    file = given if given.suffix == ".safetensors" else given.with_name(given.name + ".safetensors")
+    # A bare name is looked up here first, then among the bundled ones.
+    homes = (Path(), *_HOMES) if len(given.parts) == 1 else (Path(),)
+    for home in homes:
+        if (home / file).is_file():
+            return home / file
     raise FileNotFoundError(
         f"no checkpoint {str(name_or_path)!r}: neither a .safetensors file nor one of "
         f"{', '.join(names()) or 'the bundled ones (none is installed)'}"
     )
+
+
+def read_card(name_or_path: str | Path) -> dict[str, Any]:
+    """A checkpoint's card alone, without its weights.
+
+    Raises FileNotFoundError where the weights or the card are missing, ValueError for a card that
+    is no JSON object.
+    """
+    path = _locate(name_or_path)
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path.name} has no card: {path.stem}.json is missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the card {path.stem}.json is damaged: {error}") from None
+    if not isinstance(card, dict):
+        raise ValueError(f"the card {path.stem}.json is damaged: not an object")
+    return card
 
 
 def save(path: Path, network: nn.Module, card: dict[str, Any]) -> None:
@@ -80,15 +96,12 @@ def read(name_or_path: str | Path, device: torch.device | str | None = None) -> 
     Raises FileNotFoundError where there is none, ValueError where the file or its card is damaged
     or does not fit the architecture: never a half-loaded network.
     """
-    path = _locate(name_or_path)
+    path, card = _locate(name_or_path), read_card(name_or_path)
     try:
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         network = ARCHITECTURES[card["architecture"]](**card["config"])
         process = MeanRevertingSDE(**card["process"])
         target, tasks = card["target"], tuple(card["tasks"])
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path.name} has no card: {path.stem}.json is missing") from None
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the card {path.stem}.json cannot be used: {error!r}") from None
     try:
         weights = {name: value.float() for name, value in load_file(path).items()}
@@ -96,6 +109,7 @@ def read(name_or_path: str | Path, device: torch.device | str | None = None) -> 
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path.name} does not hold the weights its card says: {reason}") from None
-    network = network.eval().requires_grad_(False)
-    network = network.to(device or "cpu", memory_format=torch.channels_last)
+    network.eval().requires_grad_(False)
+    network.to(device or "cpu")
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Checkpoint(path.stem, Denoiser(network, target), process, tasks, card)

@@ -35,16 +35,24 @@ def ssim(image: Tensor, truth: Tensor) -> float:
     _check(image, truth)
     if min(image.shape[-2:]) < 11:
         raise ValueError(f"ssim needs at least 11 x 11 pixels, got {tuple(image.shape[-2:])}")
-    a, b = image.clamp(0, 1).double(), truth.clamp(0, 1).double()
-    offsets = torch.arange(-5, 6, dtype=torch.float64, device=a.device)
-    window = torch.exp(-offsets.square() / (2 * 1.5**2))
-    window = window / window.sum()
-    channels = a.shape[0]
-    maps = torch.cat([a, b, a * a, b * b, a * b])[:, None]
-    maps = F.conv2d(F.conv2d(maps, window.reshape(1, 1, -1, 1)), window.reshape(1, 1, 1, -1))
-    mean_a, mean_b, aa, bb, ab = maps[:, 0].split(channels)
-    c1, c2 = 0.01**2, 0.03**2
+    # Shifted towards 0, so that the variances lose no digits in float32.
+    a, b = image.float().clamp(0, 1) - 0.5, truth.float().clamp(0, 1) - 0.5
+    maps = _window_mean(torch.cat([a, b, a * a, b * b, a * b]))
+    mean_a, mean_b, aa, bb, ab = maps.split(a.shape[0])
     var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
+    mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
+    c1, c2 = 0.01**2, 0.03**2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     structure = (2 * cov + c2) / (var_a + var_b + c2)
-    return (luminance * structure).mean().item()
+    return (luminance * structure).mean(dtype=torch.float64).item()
+
+
+def _window_mean(maps: Tensor) -> Tensor:
+    """The Gaussian-weighted mean about each pixel, (C, H, W) to (C, H - 10, W - 10)."""
+    offsets = torch.arange(-5, 6, dtype=torch.float64)
+    window = torch.exp(-offsets.square() / (2 * 1.5**2))
+    window = (window / window.sum()).to(maps).expand(maps.shape[0], 1, -1)
+    # Channels last is ten times faster here on a CPU.
+    x = maps[None].contiguous(memory_format=torch.channels_last)
+    x = F.conv2d(x, window[..., :, None].contiguous(), groups=maps.shape[0])
+    return F.conv2d(x, window[..., None, :].contiguous(), groups=maps.shape[0])[0]

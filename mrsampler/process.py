@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 SCHEDULES = ("cosine", "linear", "constant")
+
+Time = TypeVar("Time", float, Tensor)
 
 
 def theta_schedule(schedule: str, num_steps: int) -> Tensor:
@@ -101,7 +104,7 @@ class MeanRevertingSDE:
         if not (low >= 0 and high <= self.num_steps):
             raise ValueError(f"t must lie in [0, {self.num_steps}], got {low}..{high}")
 
-    def log_alpha(self, t: float | Tensor) -> float | Tensor:
+    def log_alpha(self, t: Time) -> Time:
         """log alpha_t, at most 0. Raises ValueError for t outside [0, T]."""
         self._check_time(t)
         if isinstance(t, Tensor):
@@ -113,26 +116,26 @@ class MeanRevertingSDE:
         a, b = self._log_alpha_list[left : left + 2]
         return a + (b - a) * (t - left)
 
-    def alpha(self, t: float | Tensor) -> float | Tensor:
+    def alpha(self, t: Time) -> Time:
         """The share of x_0 - mu that is left in x_t, in (0, 1]."""
         log_alpha = self.log_alpha(t)
         return log_alpha.exp() if isinstance(log_alpha, Tensor) else math.exp(log_alpha)
 
-    def sigma(self, t: float | Tensor) -> float | Tensor:
+    def sigma(self, t: Time) -> Time:
         """The standard deviation of x_t given x_0, in image units, in [0, sigma_inf)."""
         log_alpha = self.log_alpha(t)
         if isinstance(log_alpha, Tensor):
             return self.sigma_inf * (-torch.expm1(2 * log_alpha)).sqrt()
         return self.sigma_inf * math.sqrt(-math.expm1(2 * log_alpha))
 
-    def lam(self, t: float | Tensor) -> float | Tensor:
+    def lam(self, t: Time) -> Time:
         """lambda_t = log(alpha_t / sigma_t), half the log-SNR; infinite where sigma_t = 0."""
         log_alpha, sigma = self.log_alpha(t), self.sigma(t)
         if isinstance(sigma, Tensor):
             return log_alpha - sigma.log()
         return log_alpha - math.log(sigma) if sigma > 0 else math.inf
 
-    def time(self, lam: float | Tensor) -> float | Tensor:
+    def time(self, lam: Time) -> Time:
         """The exact inverse of `lam`. Raises ValueError outside [lam(T), lam(0)]."""
         if isinstance(lam, Tensor):
             times = [self.time(value) for value in lam.double().flatten().tolist()]
@@ -166,10 +169,10 @@ class MeanRevertingSDE:
 
         `t` is one time for the whole batch, or one an image, of shape (B,).
         """
-        alpha, sigma = self.alpha(t), self.sigma(t)
-        if isinstance(alpha, Tensor) and isinstance(sigma, Tensor):
-            shape = (-1,) + (1,) * (x0.ndim - 1) if alpha.ndim else ()
-            alpha, sigma = alpha.reshape(shape).to(x0), sigma.reshape(shape).to(x0)
+        if not isinstance(t, Tensor):
+            return mu + self.alpha(t) * (x0 - mu) + self.sigma(t) * noise
+        shape = (-1,) + (1,) * (x0.ndim - 1) if t.ndim else ()
+        alpha, sigma = self.alpha(t).reshape(shape).to(x0), self.sigma(t).reshape(shape).to(x0)
         return mu + alpha * (x0 - mu) + sigma * noise
 
     def prior(self, mu: Tensor, noise: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from mrsampler import checkpoints, photo
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.photo import Photo
+from mrsampler.process import MeanRevertingSDE
 from mrsampler.trajectory import Step, trajectory
 
 LARGEST_SIDE = 512
@@ -25,7 +26,7 @@ class Restorer:
         self.checkpoint, self.device = checkpoint, device
 
     @property
-    def process(self):  # noqa: ANN201 - the checkpoint's
+    def process(self) -> MeanRevertingSDE:
         """The diffusion process that the network was trained on."""
         return self.checkpoint.process
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import platform
 import time
 from collections.abc import Iterator
@@ -10,20 +12,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
-from mrsampler import bench, checkpoints
+from mrsampler import bench, checkpoints, photo
+from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS, degrade
 from mrsampler.denoiser import Denoiser, velocity
+from mrsampler.folder import pictures
 from mrsampler.networks import ResidualUNet
+from mrsampler.photo import PhotoError
 from mrsampler.process import MeanRevertingSDE
+from mrsampler.restorer import Restorer
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+TARGETS = ("velocity", "noise")
+DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
 
 
 @dataclass
@@ -50,16 +55,19 @@ class TrainConfig:
 
 
 def read_photos(folder: Path, min_side: int) -> list[Tensor]:
-    """The folder's photos, (3, H, W) uint8, those smaller than `min_side` left out.
+    """The folder's photos, (3, H, W) uint8; the damaged and those smaller than `min_side` left out.
 
     Raises ValueError if none is left.
     """
     photos = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
-        with Image.open(path) as image:
-            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-        if min(pixels.shape[1:]) >= min_side:
-            photos.append(pixels.contiguous())
+    for path in pictures(folder):
+        try:
+            rgb = photo.read(path).rgb
+        except PhotoError as error:
+            tqdm.write(f"{path.name} is left out: {error}")
+            continue
+        if min(rgb.shape[1:]) >= min_side:
+            photos.append((rgb * 255).round().to(torch.uint8))
     if not photos:
         raise ValueError(f"{folder} holds no photo of at least {min_side} x {min_side} pixels")
     return photos
@@ -86,7 +94,7 @@ class DegradedCrops(IterableDataset):
 
         while True:
             photo = self.photos[integer(len(self.photos))]
-            side = min(256, *photo.shape[1:])
+            side = min(DEGRADED_SIDE, *photo.shape[1:])
             top, left = (integer(n - side + 1) for n in photo.shape[1:])
             x0 = photo[:, top : top + side, left : left + side].float() / 255
             if integer(2):
@@ -111,14 +119,16 @@ def _device(name: str) -> torch.device:
 
 
 def _loss(
-    network: nn.Module, process: MeanRevertingSDE, batch: list[Tensor], config: TrainConfig
+    network: ResidualUNet, process: MeanRevertingSDE, batch: list[Tensor], config: TrainConfig
 ) -> Tensor:
     """Pseudo-Huber loss of the network's target, in units of its output scale.
 
-    t is uniform on [0, T], stratified over the batch.
+    Half of the t are uniform on [0, T], half on [T/2, T], where x_t says little and the network
+    must restore rather than denoise: the harder part, and half of a uniform-lambda grid.
     """
     x0, mu, task = batch
-    t = (torch.arange(len(x0)) + torch.rand(len(x0))).to(x0.device) * (process.T / len(x0))
+    u = (torch.arange(len(x0)) + torch.rand(len(x0))).to(x0.device) / len(x0)
+    t = process.T * torch.where(u < 0.5, 2 * u, u)
     noise = torch.randn_like(x0)
     x = process.perturb(x0, mu, t, noise)
     if config.target == "velocity":
@@ -135,22 +145,28 @@ def train(config: TrainConfig) -> Path:
     """Trains, or goes on training, until `minutes` are spent. Returns the checkpoint's path.
 
     The state (`OUT.state.pt`) is written every `save_every` minutes and at the end; a later call
-    with the same `out` resumes from it. Raises ValueError for a folder without usable photos.
+    with the same `out` resumes from it.
+
+    Raises ValueError for a folder without usable photos, a setting out of range or a state that is
+    damaged or of another target; FloatingPointError if the loss is no longer finite.
     """
+    if config.target not in TARGETS:
+        raise ValueError(f"unknown target {config.target!r}; choose from {', '.join(TARGETS)}")
+    if not 32 <= config.crop <= DEGRADED_SIDE:
+        raise ValueError(f"crop must be from 32 to {DEGRADED_SIDE}, got {config.crop}")
     device = _device(config.device)
     photos = read_photos(config.images, config.crop)
     process = MeanRevertingSDE()
     torch.manual_seed(config.seed)
     network = ResidualUNet(num_tasks=len(TASKS), num_steps=process.num_steps)
-    network = network.to(device, memory_format=torch.channels_last)
-    average = ResidualUNet(**network.config).to(device, memory_format=torch.channels_last)
-    average.load_state_dict(network.state_dict())
-    average.requires_grad_(False)
+    network.to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
     progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "history": []}
     state_path = config.out.with_name(config.out.name + ".state.pt")
     if state_path.exists():
-        state = torch.load(state_path, map_location=device, weights_only=True)
+        state = _read_state(state_path, config, device)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -167,6 +183,7 @@ def train(config: TrainConfig) -> Path:
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "progress": progress,
+                "target": config.target,
             },
             partial,
         )
@@ -185,7 +202,7 @@ def train(config: TrainConfig) -> Path:
     )
     budget = config.minutes * 60
     last_save = last_valid = progress["seconds"]
-    bar = tqdm(total=round(budget), initial=round(progress["seconds"]), unit="s", smoothing=0)
+    bar = tqdm(total=round(budget), initial=round(progress["seconds"]), unit="s", disable=None)
     running = math.nan
     clock = time.perf_counter()
     while progress["seconds"] < budget:
@@ -221,6 +238,7 @@ def train(config: TrainConfig) -> Path:
             last_save = progress["seconds"]
             progress["history"].append([round(last_save / 60, 1), step, round(running, 5)])
             save()
+            tqdm.write(f"{last_save / 60:.0f} min, step {step}, loss {running:.4f}: saved")
             clock = time.perf_counter()
         if config.valid and progress["seconds"] - last_valid > config.valid_every * 60:
             last_valid = progress["seconds"]
@@ -230,12 +248,24 @@ def train(config: TrainConfig) -> Path:
     return save()
 
 
+def _read_state(path: Path, config: TrainConfig, device: torch.device) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path.name} is damaged, cannot resume: {error}") from None
+    if state.get("target", "velocity") != config.target:
+        raise ValueError(f"{path.name} is of target {state['target']!r}, not {config.target!r}")
+    return state
+
+
 def _report(network: ResidualUNet, process: MeanRevertingSDE, config: TrainConfig) -> None:
     """Held-out PSNR of each task, above the progress bar."""
     assert config.valid is not None
     photos = [p.float() / 255 for p in read_photos(config.valid, 32)[: config.valid_photos]]
-    denoiser = Denoiser(network, config.target)  # type: ignore[arg-type]
-    for row in bench.quality(denoiser, process, photos, TASKS):
+    denoiser = Denoiser(network, config.target)  # type: ignore[arg-type]  # checked in train
+    checkpoint = Checkpoint(config.out.name, denoiser, process, TASKS, {})
+    restorer = Restorer(checkpoint, next(network.parameters()).device)
+    for row in bench.quality(restorer, photos, TASKS):
         tqdm.write(
             f"{row['task']:>16}: degraded {row['degraded']:.2f} dB, one evaluation "
             f"{row['one']:.2f}, restored {row['restored']:.2f}"

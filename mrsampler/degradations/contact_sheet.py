@@ -48,8 +48,8 @@ def contact_sheet(
                 top = margin + head + k * (tile + 2 * GAP)
                 sheet.paste(_picture(damaged), (left, top))
     for k, task in enumerate(TASKS):
-        middle = margin + head + k * (tile + 2 * GAP) + tile / 2
-        draw.text((margin + labels - margin / 2, middle), task, INK, big, anchor="rm")
+        line = margin + head + k * (tile + 2 * GAP) + tile / 2
+        draw.text((margin + labels - margin / 2, line), task, INK, big, anchor="rm")
     return sheet
 
 

@@ -13,7 +13,7 @@ from .raster import splat
 class Layer(NamedTuple):
     """Streaks at one distance; lengths in pixels of a 256-pixel short side."""
 
-    count: int  # in a square picture
+    number: int  # in a square picture
     length: tuple[float, float]
     width: float  # standard deviation across
     opacity: float
@@ -34,7 +34,7 @@ def streaks(
     """Optical depth of one layer, (height, width)."""
     short = min(height, width)
     scale = short / 256
-    count = round(layer.count * height * width / short**2)
+    count = round(layer.number * height * width / short**2)
     draws = torch.rand(5, count, generator=generator)
     tilt = angle + 0.035 * torch.randn(count, generator=generator)
 

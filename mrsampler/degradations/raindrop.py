@@ -13,7 +13,7 @@ from .raster import Stamps
 class Size(NamedTuple):
     """Drops of one size; radii in pixels of a 256-pixel short side."""
 
-    count: int  # in a square picture
+    number: int  # in a square picture
     radius: tuple[float, float]
 
 
@@ -59,7 +59,7 @@ def surface(
 
     total = torch.zeros(3, height, width)
     for size in SIZES:
-        count = round(size.count * area)
+        count = round(size.number * area)
         draws = torch.rand(4, count, generator=generator)
         shape = torch.randn(3, count, generator=generator).clamp(-2, 2)
         low, high = size.radius

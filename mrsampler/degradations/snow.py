@@ -12,7 +12,7 @@ from .raster import Stamps
 class Layer(NamedTuple):
     """Flakes at one distance; lengths in pixels of a 256-pixel short side."""
 
-    count: int  # in a square picture
+    number: int  # in a square picture
     radius: tuple[float, float]
     opacity: float
     blur: int  # exponent of the fall-off: 1 is crisp, 2 out of focus
@@ -36,7 +36,7 @@ def flakes(
     """Optical depth of one layer, (height, width)."""
     short = min(height, width)
     scale = short / 256
-    count = round(layer.count * height * width / short**2)
+    count = round(layer.number * height * width / short**2)
     draws = torch.rand(5, count, generator=generator)
     shape = 0.22 * torch.randn(4, count, generator=generator).clamp(-2, 2)
     tilt = wind + 0.25 * torch.randn(count, generator=generator)

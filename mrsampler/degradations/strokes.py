@@ -78,5 +78,6 @@ def mask(height: int, width: int, severity: float, generator: torch.Generator) -
 
 def strokes(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] with white strokes over up to two fifths of it."""
-    hidden = mask(*image.shape[1:], severity, generator)
+    _, height, width = image.shape
+    hidden = mask(height, width, severity, generator)
     return image + hidden * (1 - image)

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def zero(layer: nn.Module) -> None:
+    """Sets a layer's weights to 0, so that training starts from what is around it."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+class Film(nn.Module):
+    """Scales and shifts each channel by the embedding; the identity at first."""
+
+    def __init__(self, channels: int, embedding: int):
+        super().__init__()
+        self.linear = nn.Linear(embedding, 2 * channels)
+        zero(self.linear)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.linear(embedding)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, x, 1 + scale)
+
+
 class Block(nn.Module):
-    """x + conv(silu(film(conv(silu(x))))): a residual block scaled and shifted by the embedding.
+    """x + conv(silu(film(conv(silu(x))))): a residual block steered by the embedding.
 
     No normalisation: absolute brightness is what several of the tasks are about, and a tile then
     sees what the whole photo sees.
@@ -20,17 +40,12 @@ class Block(nn.Module):
     def __init__(self, channels: int, embedding: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.film = nn.Linear(embedding, 2 * channels)
+        self.film = Film(channels, embedding)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.film.weight)
-        nn.init.zeros_(self.film.bias)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        zero(self.conv2)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(x))
-        h = torch.addcmul(shift, h, 1 + scale)
+        h = self.film(self.conv1(F.silu(x)), embedding)
         return x + self.conv2(F.silu(h))
 
 
@@ -40,7 +55,8 @@ class ResidualUNet(nn.Module):
     x and mu are (B, 3, H, W), of any H and W (reflect padding inside); t is a float or (B,) in
     [0, num_steps]; task is an int or (B,) index into TASKS. The embedding that steers every block
     is made of t, the task, and the mean and spread of mu's channels, so that a global change (haze,
-    night) is one multiplication away.
+    night) is one multiplication away. It also sets how much of y = x - mu and of mu goes straight
+    to the output, which depends on t and task above all.
     """
 
     def __init__(
@@ -63,12 +79,15 @@ class ResidualUNet(nn.Module):
         }
         self.num_steps, self.scale = num_steps, scale
         self.multiple = 2 ** len(channels)
+        self.frequencies: Tensor
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(6), persistent=False)
         self.task = nn.Embedding(num_tasks, embedding)
         self.embed = nn.Sequential(
             nn.Linear(12 + 6, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
+        self.straight = nn.Linear(embedding, 6)
         self.stem = nn.Conv2d(6 * 4, channels[0], 3, padding=1)
+        self.stem_film = Film(channels[0], embedding)
         outer = list(pairwise(channels))
         self.encoder = nn.ModuleList(
             nn.ModuleList(Block(c, embedding) for _ in range(n))
@@ -80,9 +99,10 @@ class ResidualUNet(nn.Module):
             nn.ModuleList(Block(c, embedding) for _ in range(n))
             for c, n in zip(channels[:-1], blocks[:-1], strict=True)
         )
+        self.head_film = Film(channels[0], embedding)
         self.head = nn.Conv2d(channels[0], 3 * 4, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        zero(self.straight)
+        zero(self.head)
 
     def _embedding(self, mu: Tensor, t: float | Tensor, task: int | Tensor) -> Tensor:
         batch = mu.shape[0]
@@ -96,22 +116,23 @@ class ResidualUNet(nn.Module):
     def forward(self, x: Tensor, mu: Tensor, t: float | Tensor, task: int | Tensor) -> Tensor:
         height, width = x.shape[-2:]
         embedding = self._embedding(mu, t, task)
-        h = torch.cat([(x - mu) / self.scale, 4 * mu - 2], dim=1)
-        h = pad_to_multiple(h, self.multiple)
-        h = self.stem(F.pixel_unshuffle(h, 2))
+        given = torch.cat([(x - mu) / self.scale, 4 * mu - 2], dim=1)
+        straight = (given * self.straight(embedding)[:, :, None, None]).unflatten(1, (2, 3)).sum(1)
+        h = F.pixel_unshuffle(pad_to_multiple(given, self.multiple), 2)
+        h = self.stem_film(self.stem(h), embedding)
         skips = []
         for level, level_blocks in enumerate(self.encoder):
-            for block in level_blocks:
+            for block in cast(nn.ModuleList, level_blocks):
                 h = block(h, embedding)
             if level < len(self.down):
                 skips.append(h)
                 h = self.down[level](h)
         for level in reversed(range(len(self.decoder))):
             h = skips.pop() + F.pixel_shuffle(self.up[level](h), 2)
-            for block in self.decoder[level]:
+            for block in cast(nn.ModuleList, self.decoder[level]):
                 h = block(h, embedding)
-        h = F.pixel_shuffle(self.head(F.silu(h)), 2)
-        return h[..., :height, :width] * self.scale
+        h = self.head(F.silu(self.head_film(h, embedding)))
+        return (F.pixel_shuffle(h, 2)[..., :height, :width] + straight) * self.scale
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:

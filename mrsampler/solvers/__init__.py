@@ -7,6 +7,7 @@ after each step. It computes its coefficients once, in Python floats, before its
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 from mrsampler.solvers.ancestral import posterior, posterior_published
 from mrsampler.solvers.euler import euler
@@ -16,7 +17,7 @@ from mrsampler.solvers.mr import mr_sampler
 __all__ = ["SOLVERS", "Solver"]
 
 _EQUATION = {"ode": "PF-ODE", "sde": "reverse-time SDE"}
-_PREDICTION = {"n": "noise", "d": "data"}
+_PREDICTION: dict[str, Literal["noise", "data"]] = {"n": "noise", "d": "data"}
 
 
 def _mr(equation: str, letter: str, order: int) -> Solver:

@@ -1,0 +1,1 @@
+"""The explorer: a Gradio page over the library. Nothing below imports from here."""

@@ -1,0 +1,47 @@
+"""The page's own components: HTML, CSS and JavaScript from web/, as gradio components."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+import plotly
+from gradio.data_classes import FileData, GradioRootModel
+
+WEB = Path(__file__).parent / "web"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+
+def served(path: Path) -> str:
+    """The relative URL of a file named in `gr.set_static_paths`."""
+    return f"gradio_api/file={path}"
+
+
+def web(name: str) -> dict[str, Any]:
+    """The keyword arguments of gr.HTML for web/NAME.html, .css and .js."""
+    parts = {"html_template": ".html", "css_template": ".css", "js_on_load": ".js"}
+    found = {
+        argument: path.read_text(encoding="utf-8")
+        for argument, suffix in parts.items()
+        if (path := WEB / f"{name}{suffix}").exists()
+    }
+    return {"apply_default_css": False, "padding": False, **found}
+
+
+class Upload(GradioRootModel):
+    """What the drop zone holds: a checked upload, or nothing ("" is the browser's null)."""
+
+    root: FileData | Literal[""] | None
+
+
+def photo_drop() -> gr.HTML:
+    """A drop zone that hands over the path of the untouched upload, or None.
+
+    The data model makes gradio refuse a path that it did not upload itself. A subclass would say
+    the same, but makes gradio write a stub file beside this one.
+    """
+    zone = gr.HTML(**web("drop"))
+    zone.data_model = Upload
+    zone.preprocess = lambda payload: payload.root.path if payload and payload.root else None  # type: ignore
+    return zone

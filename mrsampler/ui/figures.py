@@ -1,0 +1,154 @@
+"""The trajectory plot: both samplers' lines wander through one plane toward one star."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mrsampler.projection import TrajectoryPCA
+from mrsampler.trajectory import Step
+
+# Okabe-Ito. The page replaces the stand-ins INK and GRID by its text and line colours.
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8a8a8a"
+INK, GRID = "rgb(1, 2, 3)", "rgb(3, 2, 1)"
+
+_HOVER = (
+    "%{meta}<br>NFE %{customdata[0]}<br>t = %{customdata[1]:.2f}<br>"
+    "\u03bb = %{customdata[2]:.2f}%{customdata[3]}<extra></extra>"
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A sampler in the plot."""
+
+    key: str
+    label: str
+    colour: str
+
+
+class TrajectoryPlot:
+    """The projection of a race as plotly figures, in 2-D and 3-D, with axes that only ever grow."""
+
+    def __init__(self, lines: tuple[Line, ...], degraded: Tensor, truth: Tensor | None):
+        self._lines = lines
+        self._pca = TrajectoryPCA(degraded)
+        self._pca.add("degraded", degraded)
+        if truth is not None:
+            self._pca.add("truth", truth)
+        self._notes: dict[str, list[tuple[int, float, float, str]]] = {
+            line.key: [] for line in lines
+        }
+        self._reach: dict[int, NDArray[np.float64]] = {}
+
+    def add(self, key: str, step: Step, psnr: float | None) -> None:
+        """A sampler's new step; its x_t becomes a point."""
+        self._pca.add(key, step.x)
+        quality = "" if psnr is None else f"<br>PSNR {psnr:.1f} dB"
+        self._notes[key].append((step.nfe, step.t, step.lam, quality))
+
+    def figure(self, dimensions: int) -> dict[str, Any]:
+        """A plotly figure, one trace a sampler and one of landmarks.
+
+        A plain dict: `plotly.graph_objects.Figure` of it would cost 20 ms an update to validate.
+        """
+        projection = self._pca.project(dimensions)
+        points = projection.points
+        traces = [self._trace(line, points[line.key], dimensions) for line in self._lines]
+        traces.append(self._landmarks(points, dimensions))
+        axes = self._axes(np.concatenate(list(points.values())), projection.share)
+        layout: dict[str, Any] = {
+            "uirevision": "keep",
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"color": INK, "size": 12},
+            "showlegend": False,
+            "hovermode": "closest",
+        }
+        if dimensions == 2:
+            layout |= axes | {"margin": {"l": 44, "r": 12, "t": 12, "b": 44}}
+            layout["yaxis"]["scaleanchor"] = "x"
+        else:
+            scene = axes | {"uirevision": "keep", "aspectmode": "cube"}
+            layout |= {"scene": scene, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}
+        return {"data": traces, "layout": layout}
+
+    def _trace(self, line: Line, xyz: NDArray[np.float64], dimensions: int) -> dict[str, Any]:
+        n = len(xyz)
+        # From pale (x_T) to full colour (now); the current point is the largest.
+        fade = np.linspace(0.3, 1, n) if n > 1 else np.ones(1)
+        r, g, b = (int(line.colour[i : i + 2], 16) for i in (1, 3, 5))
+        small, large = (6, 13) if dimensions == 2 else (3, 7)
+        return {
+            "type": "scatter" if dimensions == 2 else "scatter3d",
+            "mode": "lines+markers",
+            "name": line.key,
+            "meta": line.label,
+            **_coordinates(xyz),
+            "line": {"color": f"rgba({r},{g},{b},0.45)", "width": 2 if dimensions == 2 else 4},
+            "marker": {
+                "color": [f"rgba({r},{g},{b},{a:.2f})" for a in fade],
+                "size": [small] * (n - 1) + [large],
+                "opacity": 1,
+                "line": {"width": 0},
+            },
+            "customdata": [list(note) for note in self._notes[line.key]],
+            "hovertemplate": _HOVER,
+        }
+
+    def _landmarks(self, points: dict[str, NDArray[np.float64]], dimensions: int) -> dict[str, Any]:
+        start = points[self._lines[0].key][:1]
+        places = [("x<sub>T</sub>", start, "circle-open", INK, 9, "middle left")]
+        places.append(("degraded \u03bc", points["degraded"], "square", GREY, 11, "top center"))
+        if "truth" in points:
+            star = "star" if dimensions == 2 else "diamond"
+            places.append(("ground truth", points["truth"], star, INK, 15, "bottom center"))
+        scale = 1 if dimensions == 2 else 0.5
+        return {
+            "type": "scatter" if dimensions == 2 else "scatter3d",
+            "mode": "markers+text",
+            "name": "landmarks",
+            **_coordinates(np.concatenate([place[1] for place in places])),
+            "text": [place[0] for place in places],
+            "textposition": [place[5] for place in places],
+            "textfont": {"color": INK, "size": 12},
+            "marker": {
+                "symbol": [place[2] for place in places],
+                "color": [place[3] for place in places],
+                "size": [place[4] * scale for place in places],
+                "line": {"width": 0 if dimensions == 3 else 1.5, "color": INK},
+            },
+            "hovertemplate": "%{text}<extra></extra>",
+        }
+
+    def _axes(self, points: NDArray[np.float64], share: NDArray[np.float64]) -> dict[str, Any]:
+        """Equal axes about the points seen so far; they grow but never shrink."""
+        dimensions = points.shape[1]
+        low, high = points.min(0), points.max(0)
+        if dimensions in self._reach:
+            low = np.minimum(low, self._reach[dimensions][0])
+            high = np.maximum(high, self._reach[dimensions][1])
+        self._reach[dimensions] = np.stack([low, high])
+        middle = (low + high) / 2
+        half = max(1.0, float((high - low).max()) * 0.56)
+        axes: dict[str, Any] = {}
+        for i in range(dimensions):
+            spread = float((high - low)[i]) * 0.62 + half * 0.1 if dimensions == 2 else half
+            axes["xyz"[i] + "axis"] = {
+                "title": {"text": f"PC {i + 1} \u00b7 {100 * share[i]:.0f} % of variance"},
+                "range": [float(middle[i] - spread), float(middle[i] + spread)],
+                "color": INK,
+                "gridcolor": GRID,
+                "zeroline": False,
+                "showticklabels": False,
+                **({"showbackground": False} if dimensions == 3 else {}),
+            }
+        return axes
+
+
+def _coordinates(points: NDArray[np.float64]) -> dict[str, list[float]]:
+    return {"xyz"[i]: points[:, i].round(3).tolist() for i in range(points.shape[1])}

@@ -1,0 +1,75 @@
+"""The whole page, and its launch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import gradio as gr
+
+from mrsampler.ui import api, restore, theme
+from mrsampler.ui.components import PLOTLY, web
+from mrsampler.ui.examples import attribution
+
+ABOUT = """
+### What you see
+
+Both samplers start from the same x_T (the degraded photo plus noise) and share one network; only
+the steps between differ. The MR Sampler solves the mean-reverting diffusion's equations exactly
+but for the network, so that a few evaluations suffice; the baseline takes many small steps, here
+the 100 it is published with. Both advance one evaluation a tick.
+
+**Fair and not.** Seconds are each sampler's own time on this machine, drawing excluded. PSNR and
+SSIM need the ground truth, so they are shown for photos that the page has degraded itself. PSNR
+rewards the mean of all plausible photos: it may fall while texture gets truer, which is why the
+number and the picture are shown together. A race marked *recorded* was computed earlier.
+
+**The network** is small and was trained on 1,198 photos with synthetic damage, so that it runs on
+a laptop. It does not do what a large model does, and is for teaching and research.
+
+### The photos
+
+"""
+
+
+def build() -> gr.Blocks:
+    """The page as a Blocks app, its files allowed, ready for `launch`."""
+    gr.set_static_paths([PLOTLY, restore.RECORDING])
+    with gr.Blocks(
+        title="MR Sampler explorer",
+        fill_width=True,
+        analytics_enabled=False,
+        delete_cache=(600, 3600),
+    ) as demo:
+        gr.HTML(**web("header"))
+        with gr.Tab("Restore"):
+            restore.build()
+        with gr.Tab("About"):
+            gr.Markdown(ABOUT + attribution(), elem_id="about")
+        api.build()
+    return demo.queue(max_size=64, default_concurrency_limit=8)
+
+
+def launch(
+    host: str | None = None, port: int | None = None, device: str | None = None, **options: Any
+) -> None:
+    """Serves the page until it is interrupted.
+
+    `host` and `port` fall back to GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, then to
+    127.0.0.1:7860. Raises OSError where the port is taken.
+    """
+    restore.device = device
+    demo = build()
+    demo.launch(
+        server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        server_port=port or int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        theme=theme.theme(),
+        head=theme.head(),
+        footer_links=[],
+        run_history=False,
+        show_error=True,
+        max_file_size="100mb",
+        ssr_mode=False,
+        enable_monitoring=False,
+        **options,
+    )

@@ -1,0 +1,471 @@
+"""The Restore tab: a photo, a task, two samplers and the race between them."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mrsampler import checkpoints, photo, restorer
+from mrsampler.degradations import TASKS, degrade
+from mrsampler.metrics import psnr, ssim
+from mrsampler.photo import Photo, PhotoError
+from mrsampler.restorer import Restorer
+from mrsampler.timesteps import SPACINGS
+from mrsampler.ui.components import PLOTLY, photo_drop, served, web
+from mrsampler.ui.examples import ASSETS, example_photo, examples, thumbnails
+from mrsampler.ui.hardware import gpu
+from mrsampler.ui.live import Entrant, LiveRace, Moment, Result, jpeg
+from mrsampler.ui.turnstile import Turnstile
+
+RECORDING = ASSETS / "recorded_race.json"
+LARGEST_SIDES = (256, 384, 512)
+CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
+
+# Samplers by the name the page gives them. The MR Samplers' prediction and order are set apart.
+SAMPLERS = {
+    "MR Sampler, ODE": "mrs-ode",
+    "MR Sampler, SDE": "mrs-sde",
+    "Posterior (ancestral)": "posterior",
+    "Posterior, as published": "posterior-published",
+    "Euler\u2013Maruyama": "euler-maruyama",
+    "Euler (PF-ODE)": "euler",
+}
+LINE = Turnstile()
+_stops: dict[str, threading.Event] = {}
+_run_numbers = itertools.count(1)
+
+
+device: str | None = None
+"""Where the networks run: a torch device, or None for the GPU if there is one."""
+
+
+@cache
+def load(checkpoint: str) -> Restorer:
+    """A checkpoint, read once for all visitors."""
+    return restorer.load(checkpoint, device)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be restored: the photo as given, the degraded picture, and the truth if known."""
+
+    source: Photo
+    degraded: Tensor
+    truth: Tensor | None
+
+    @property
+    def note(self) -> str | None:
+        """One sentence if the photo had to be scaled down."""
+        height, width = self.degraded.shape[1:]
+        if (width, height) == self.source.size:
+            return None
+        was = "{} \u00d7 {}".format(*self.source.size)
+        return f"Scaled down from {was} to {width} \u00d7 {height} for the run."
+
+
+def subject(
+    source: Photo, damage: bool, task: str, severity: float, seed: int, largest_side: int
+) -> Subject:
+    """A photo made ready: scaled down and, if it is clean, degraded from `seed`."""
+    image = photo.fit_within(source.rgb, largest_side)
+    if not damage:
+        return Subject(source, image, None)
+    generator = torch.Generator().manual_seed(seed)
+    return Subject(source, degrade(image, task, severity, generator), image)
+
+
+def solver_name(sampler: str, prediction: str, order: int) -> str:
+    """The library's name of one of SAMPLERS."""
+    value = SAMPLERS[sampler]
+    return f"{value}-{prediction[0]}-{order}" if value.startswith("mrs") else value
+
+
+def _spacing(solver: str, chosen: str) -> str:
+    """Baselines take the spacing they are published with, the MR Samplers the chosen one."""
+    return chosen if solver.startswith("mrs") else "uniform-t"
+
+
+def _read(example: int, upload: str | None) -> Photo:
+    try:
+        return photo.read(upload) if upload else example_photo(example)
+    except PhotoError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    except OSError:
+        raise gr.Error(
+            "The uploaded photo is no longer there; please choose it again.", print_exception=False
+        ) from None
+
+
+def _whole(value: float | None, name: str, low: int, high: int) -> int:
+    if value is None or value != value or not low <= value <= high:
+        raise gr.Error(
+            f"{name} must be a whole number from {low} to {high}.", print_exception=False
+        )
+    return int(value)
+
+
+def preview(
+    example: int,
+    upload: str | None,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    largest_side: int,
+) -> dict[str, Any]:
+    """The degraded picture and the truth in the panels, before anything runs."""
+    seed = _whole(seed, "The seed", 0, 2**31 - 1)
+    shown = subject(_read(example, upload), mode == CLEAN, task, severity, seed, largest_side)
+    return {
+        "run": f"preview {torch.randint(2**31, ()).item()}",
+        "state": "idle",
+        "say": shown.note or "",
+        "setup": _pictures(shown),
+    }
+
+
+@gpu
+def race_moments(
+    checkpoint: str,
+    degraded: Tensor,
+    truth: Tensor | None,
+    task: str,
+    entrants: list[Entrant],
+    seed: int,
+) -> Iterator[Moment]:
+    """The race, where the GPU is. Its arguments and moments can cross to another process."""
+    yield from LiveRace(load(checkpoint), degraded, truth, task, entrants, seed).moments()
+
+
+def run(
+    example: int,
+    upload: str | None,
+    mode: str,
+    task: str,
+    severity: float,
+    sampler: str,
+    nfe: float,
+    baseline: str,
+    baseline_nfe: float,
+    seed: float | None,
+    prediction: str,
+    order: int,
+    spacing: str,
+    checkpoint: str,
+    largest_side: int,
+    request: gr.Request,
+) -> Iterator[tuple[Any, ...]]:
+    """The race, as updates of the stage, the slider, the table and the download."""
+    nothing = (gr.skip(), gr.skip(), gr.skip())
+    seed = _whole(seed, "The seed", 0, 2**31 - 1)
+    counts = [_whole(nfe, "NFE", 1, 100), _whole(baseline_nfe, "Baseline NFE", 1, 100)]
+    shown = subject(_read(example, upload), mode == CLEAN, task, severity, seed, largest_side)
+    names = [solver_name(sampler, prediction, order), solver_name(baseline, prediction, order)]
+    entrants = [
+        Entrant(key, label, name, count, _spacing(name, spacing))
+        for key, label, name, count in zip("ab", (sampler, baseline), names, counts, strict=True)
+    ]
+    update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
+    session = request.session_hash or ""
+    stop = _stops[session] = threading.Event()
+    try:
+        with LINE.turn() as turn:
+            while not turn.arrive(0.5) and not stop.is_set():
+                people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
+                word = f"Waiting: {people} ahead of you, about {turn.seconds:.0f} s."
+                yield update | {"state": "waiting", "say": word}, *nothing
+            if stop.is_set():
+                yield update | {"state": "stopped", "say": "Left the line."}, *nothing
+                return
+            first: dict[str, Any] = {"setup": setup(shown, entrants)}
+            moments = race_moments(checkpoint, shown.degraded, shown.truth, task, entrants, seed)
+            try:
+                for moment in moments:
+                    page = {"state": "running", "frames": moment.frames, "figures": moment.figures}
+                    yield update | first | page | {"say": say(moment, shown)}, *nothing
+                    first = {}
+                    if stop.is_set():
+                        break
+            finally:
+                moments.close()  # type: ignore[attr-defined]
+        finished = all(result.done for result in moment.results)
+        word = last_word(moment, shown, finished)
+        state = "finished" if finished else "stopped"
+        yield update | {"state": state, "say": word}, *_outcome(moment, shown, task)
+    except (ValueError, FloatingPointError, FileNotFoundError, MemoryError) as error:
+        sentence = f"The run failed: {error}. Another setting or photo may work."
+        yield update | {"state": "failed", "say": sentence}, *nothing
+        raise gr.Error(sentence, print_exception=False) from None
+    finally:
+        if _stops.get(session) is stop:
+            del _stops[session]
+
+
+def stop(request: gr.Request) -> None:
+    """Ends this visitor's run before its next evaluation."""
+    if event := _stops.get(request.session_hash or ""):
+        event.set()
+
+
+def setup(shown: Subject, entrants: list[Entrant]) -> dict[str, Any]:
+    return _pictures(shown) | {
+        "entrants": {e.key: {"label": e.label, "nfe": e.nfe} for e in entrants}
+    }
+
+
+def _pictures(shown: Subject) -> dict[str, Any]:
+    truth = None if shown.truth is None else jpeg(shown.truth)
+    return {"degraded": jpeg(shown.degraded), "truth": truth}
+
+
+def say(moment: Moment, shown: Subject) -> str:
+    done = [f"{r.entrant.label} is done; the other goes on." for r in moment.results if r.done]
+    return " ".join(done[:1] + [note for note in (moment.advice, shown.note) if note])
+
+
+def last_word(moment: Moment, shown: Subject, finished: bool) -> str:
+    first, second = (result.seconds for result in moment.results)
+    word = (
+        f"Finished in {first:.1f} s and {second:.1f} s."
+        if finished
+        else "Stopped: what was reached stays here."
+    )
+    return " ".join([word] + [note for note in (moment.advice, shown.note) if note])
+
+
+def _outcome(moment: Moment, shown: Subject, task: str) -> tuple[Any, ...]:
+    """Before and after, losslessly and at the photo's own size; the table; the download."""
+    restored = shown.source.image(moment.results[0].image)
+    before = shown.source.image(shown.degraded)
+    download = gr.update(value=save(restored, f"restored-{task}.png"), interactive=True)
+    return (before, restored), table(moment.results, shown), download
+
+
+def save(picture: Image.Image, name: str) -> str:
+    """The picture as a PNG in gradio's cache, which is emptied by age."""
+    folder = Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
+    picture.save(folder / name, icc_profile=picture.info.get("icc_profile"))
+    return str(folder / name)
+
+
+def table(results: list[Result], shown: Subject) -> list[dict[str, str]]:
+    """The rows under the race: the degraded photo and both samplers."""
+    rows = []
+    if shown.truth is not None:
+        rows.append(
+            {
+                "kind": "input",
+                "name": "degraded photo",
+                "solver": "",
+                "nfe": "\u2013",
+                "seconds": "\u2013",
+                "psnr": f"{psnr(shown.degraded, shown.truth):.2f}",
+                "ssim": f"{ssim(shown.degraded, shown.truth):.3f}",
+            }
+        )
+    for result in results:
+        rows.append(
+            {
+                "kind": result.entrant.key,
+                "name": result.entrant.label,
+                "solver": result.entrant.solver,
+                "nfe": str(result.nfe),
+                "seconds": f"{result.seconds:.2f}",
+                "psnr": "unknown" if result.psnr is None else f"{result.psnr:.2f}",
+                "ssim": "unknown" if result.ssim is None else f"{result.ssim:.3f}",
+            }
+        )
+    return rows
+
+
+def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
+    index = int(event.index)
+    example = examples()[index]
+    return index, None, example.task, example.severity, DAMAGED if example.damaged else CLEAN
+
+
+def build() -> None:
+    """Lays out the tab, inside a Blocks context."""
+    first = examples()[0]
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    example = gr.State(0)
+    with gr.Row(elem_id="restore"):
+        with gr.Column(elem_id="rail", scale=0, min_width=0):
+            with gr.Column(elem_id="knobs"):
+                drop = photo_drop()
+                row = gr.HTML(value=thumbnails(jpeg), **web("examples"))
+                mode = gr.Radio([CLEAN, DAMAGED], value=CLEAN, label="The photo is")
+                task = gr.Dropdown(
+                    list(TASKS), value=first.task, label="Task", info="Which damage to undo."
+                )
+                severity = gr.Slider(
+                    0,
+                    1,
+                    first.severity,
+                    step=0.05,
+                    label="Severity",
+                    info="More damage.",
+                    buttons=[],
+                )
+                sampler = gr.Dropdown(
+                    list(SAMPLERS),
+                    value="MR Sampler, ODE",
+                    label="Sampler",
+                    info="SDE adds fresh noise at every step, ODE none.",
+                )
+                nfe = gr.Slider(
+                    1,
+                    100,
+                    8,
+                    step=1,
+                    label="NFE",
+                    buttons=[],
+                    info="Network evaluations: more are slower and closer to the exact solution.",
+                )
+                baseline = gr.Dropdown(
+                    list(SAMPLERS),
+                    value="Posterior (ancestral)",
+                    label="Baseline",
+                    info="Races beside it, from the same x_T, over the same network.",
+                )
+                baseline_nfe = gr.Slider(
+                    1,
+                    100,
+                    100,
+                    step=1,
+                    label="Baseline NFE",
+                    buttons=[],
+                    info="100 is what the posterior sampler is published with.",
+                )
+                with gr.Row(elem_id="pair"):
+                    seed = gr.Number(
+                        0,
+                        label="Seed",
+                        precision=0,
+                        minimum=0,
+                        maximum=2**31 - 1,
+                        info="Another damage, another x_T.",
+                    )
+                    dice = gr.Button("New seed", size="sm")
+                with gr.Accordion("Advanced", open=False):
+                    prediction = gr.Radio(
+                        ["data", "noise"],
+                        value="data",
+                        label="Prediction",
+                        info="What the MR Sampler expands: x\u2080 or \u03b5.",
+                    )
+                    order = gr.Radio(
+                        [1, 2],
+                        value=2,
+                        label="Order",
+                        info="2 uses the evaluation before, too: straighter to the solution.",
+                    )
+                    spacing = gr.Radio(
+                        list(SPACINGS),
+                        value="uniform-lambda",
+                        label="Spacing",
+                        info="Where the MR Sampler's steps fall.",
+                    )
+                    checkpoint = gr.Dropdown(
+                        checkpoints.names(),
+                        value=checkpoints.DEFAULT,
+                        label="Checkpoint",
+                        info="The network both samplers share.",
+                    )
+                    largest_side = gr.Radio(
+                        list(LARGEST_SIDES),
+                        value=384,
+                        label="Largest side",
+                        info="In pixels; a larger photo is scaled down for the run.",
+                    )
+            with gr.Row(elem_id="runbar"):
+                go = gr.Button("Run", variant="primary", elem_id="run")
+                halt = gr.Button("Stop", variant="stop", elem_id="stop")
+        with gr.Column(elem_id="stage"):
+            stage = gr.HTML(
+                value=None,
+                recording=served(RECORDING) if RECORDING.exists() else "",
+                head=f'<script src="{served(PLOTLY)}"></script>',
+                **web("stage"),
+            )
+            with gr.Row(elem_id="outcome"):
+                with gr.Column():
+                    gr.HTML("<h3>Before and after</h3>", padding=False)
+                    slider = gr.ImageSlider(
+                        format="png",
+                        type="pil",
+                        show_label=False,
+                        interactive=False,
+                        max_height=400,
+                        buttons=["fullscreen"],
+                        elem_id="slider",
+                    )
+                with gr.Column():
+                    gr.HTML("<h3>Result</h3>", padding=False)
+                    rows = gr.HTML(value=[], elem_id="table", **web("table"))
+                    download = gr.DownloadButton("Download the restored PNG", interactive=False)
+
+    what = [example, drop, mode, task, severity, seed, largest_side]
+    row.pick(_pick, None, [example, drop, task, severity, mode], queue=False, **private).then(
+        preview, what, stage, **private
+    )
+    drop.photo(lambda: DAMAGED, None, mode, queue=False, **private).then(
+        preview, what, stage, **private
+    )
+    dice.click(lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private).then(
+        preview, what, stage, **private
+    )
+    gr.on(
+        [mode.input, task.input, severity.release, seed.submit, largest_side.input],
+        preview,
+        what,
+        stage,
+        trigger_mode="always_last",
+        **private,
+    )
+    mode.change(
+        lambda chosen: gr.update(interactive=chosen == CLEAN),
+        mode,
+        severity,
+        queue=False,
+        **private,
+    )
+    settings = [
+        example,
+        drop,
+        mode,
+        task,
+        severity,
+        sampler,
+        nfe,
+        baseline,
+        baseline_nfe,
+        seed,
+        prediction,
+        order,
+        spacing,
+        checkpoint,
+        largest_side,
+    ]
+    running = go.click(
+        run,
+        settings,
+        [stage, slider, rows, download],
+        concurrency_limit=32,
+        js="(...values) => { document.body.dataset.run = 'running'; return values; }",
+        **private,
+    )
+    # A full queue or a lost connection leaves no last word.
+    running.failure(None, None, None, js="() => { document.body.dataset.run = 'failed'; }")
+    halt.click(stop, None, None, queue=False, **private)

@@ -1,0 +1,695 @@
+"""The command line, run in-process with a tiny untrained network on CPU."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+import mrsampler as mrs
+from mrsampler import checkpoints, cli, folder, photo, restorer
+from mrsampler import train as training
+from mrsampler.networks import ResidualUNet
+from mrsampler.solvers import SOLVERS
+
+COMMANDS = [
+    [],
+    ["restore"],
+    ["degrade"],
+    ["bench"],
+    ["bench", "quality"],
+    ["train"],
+    ["list"],
+    ["serve"],
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> str:
+    """A network whose output depends on its input, so that another task or seed shows."""
+    torch.manual_seed(0)
+    network = ResidualUNet(channels=(8, 8), blocks=(1, 1), embedding=16)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    process = {"max_sigma": 50 / 255, "schedule": "cosine", "num_steps": 100, "eps": 0.005}
+    card = {
+        "architecture": "residual-unet",
+        "config": network.config,
+        "target": "velocity",
+        "process": process,
+        "tasks": list(mrs.TASKS),
+    }
+    checkpoints.save(path, network, card)
+    return str(path)
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[str]:
+    """Grows by one with each call of a network."""
+    made: list[str] = []
+    forward = ResidualUNet.forward
+
+    def counted(self, *args, **kwargs):
+        made.append("call")
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(ResidualUNet, "forward", counted)
+    return made
+
+
+def picture(width: int = 48, height: int = 40, seed: int = 0) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A working folder with a photo, a text that calls itself one, and half a photo."""
+    monkeypatch.chdir(tmp_path)
+    picture().save("photo.png")
+    Path("text.png").write_text("no picture")
+    Path("half.png").write_bytes(Path("photo.png").read_bytes()[:900])
+    picture(16, 16).save("small.png")
+    Path("empty").mkdir()
+    return tmp_path
+
+
+def names(where: Path) -> set[str]:
+    return {path.name for path in where.iterdir()}
+
+
+def refused(capsys, *argv: str) -> str:
+    """The one line with which the command refuses; it must leave nothing on stdout."""
+    assert cli.main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("mrsampler: error: ")
+    assert err.count("\n") == 1 and err.endswith("\n")
+    return err
+
+
+# --- help and errors
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--help"])
+    assert stopped.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: mrsampler") and err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:], ids=" ".join)
+def test_help_tells_every_option_and_its_default(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    parser = cli.parser()
+    for word in command:
+        parser = next(
+            action.choices[word]
+            for action in parser._actions
+            if isinstance(action, argparse._SubParsersAction)
+        )
+    for action in parser._actions:
+        assert action.help or isinstance(action, argparse._SubParsersAction), action.dest
+        if action.default not in (None, False, argparse.SUPPRESS):
+            assert f"(default: {action.default})" in text, action.dest
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        ("", "COMMAND"),
+        ("nonsense", "'nonsense'"),
+        ("restore", "INPUT, --task"),
+        ("restore photo.png", "--task"),
+        ("restore photo.png --task noisy --nfe 0", "--nfe: expected a whole number from 1"),
+        ("restore photo.png --task noisy --nfe ten", "--nfe"),
+        ("restore photo.png --task noisy --nf 3", "--nf"),
+        ("restore photo.png --task noisy --seed -1", "--seed"),
+        ("restore photo.png --task noisy --largest-side 31", "--largest-side"),
+        ("restore photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
+        ("restore photo.png --task noisy --solver magic", "'magic'; choose from mrs-ode-d-1"),
+        ("restore photo.png --task noisy --spacing magic", "'magic'; choose from uniform-t"),
+        ("restore photo.png --task noisy --device abacus", "'abacus'"),
+        ("restore photo.png --task noisy --device cpu:7", "'cpu:7'"),
+        ("restore photo.png --task noisy --device cuda:99", "'cuda:99'"),
+        ("restore photo.png --task noisy --checkpoint nowhere", "no checkpoint 'nowhere'"),
+        ("restore photo.png --task noisy --checkpoint photo.png", "no checkpoint 'photo.png'"),
+        ("restore photo.png --task noisy --recursive", "--recursive is for a folder"),
+        ("restore missing.png --task noisy", "missing.png: there is no such file"),
+        ("restore text.png --task noisy", "text.png: This file is not a picture"),
+        ("restore half.png --task noisy", "half.png: This picture is damaged"),
+        ("restore small.png --task noisy", "small.png: This picture is 16 x 16 pixels"),
+        ("restore photo.png --task noisy --out result.bmp", "result.bmp: expected a file that"),
+        ("restore photo.png --task noisy --out result", "result: expected a file that"),
+        ("restore photo.png --task noisy --out nowhere/", "nowhere/: expected a file that"),
+        ("restore photo.png --task noisy --out nowhere/a.png", "there is no folder nowhere"),
+        ("restore photo.png --task noisy --out text.png/a.png", "there is no folder text.png"),
+        ("restore photo.png --task noisy --out photo.png", "is the input itself"),
+        ("restore photo.png --task noisy --out ../{here}/photo.png", "is the input itself"),
+        ("restore photo.png --task noisy --out .", "is the input itself"),
+        ("restore . --task noisy", "with --out"),
+        ("restore . --task noisy --out .", "is the input itself"),
+        ("restore . --task noisy --out photo.png", "photo.png is a file"),
+        ("restore . --task noisy --out photo.png/results", "cannot make the folder"),
+        ("restore . --task nosy --out results", "'nosy'; choose from"),
+        ("restore empty --task noisy --out results", "empty holds no picture"),
+        ("degrade photo.png", "--task"),
+        ("degrade photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
+        ("degrade photo.png --task noisy --severity 2", "--severity: expected a number from 0 to"),
+        ("degrade photo.png --task noisy --severity nan", "--severity"),
+        ("degrade photo.png --task noisy --out photo.png", "is the input itself"),
+        ("degrade photo.png --task noisy --out nowhere/a.png", "there is no folder nowhere"),
+        ("degrade photo.png half.png --task noisy", "one photo at a time"),
+        ("degrade missing.png --task noisy", "missing.png: there is no such file"),
+        ("degrade empty --task noisy", "empty is a folder"),
+        ("degrade --contact-sheet photo.png small.png photo.png", "small.png"),
+        ("degrade --contact-sheet photo.png photo.png", "is the input itself"),
+        ("degrade --contact-sheet sheet.png photo.png --task noisy", "--task does not go"),
+        ("bench", "NAME"),
+        ("bench speed", "'speed'"),
+        ("bench quality --images nowhere", "nowhere: there is no such folder"),
+        ("bench quality --images empty", "empty holds no picture"),
+        ("bench quality --images . --out table.txt", "table.txt"),
+        ("bench quality --images . --out nowhere/table.csv", "there is no folder nowhere"),
+        ("bench quality --images . --solver magic", "'magic'"),
+        ("bench quality --images .", "half.png: This picture is damaged"),
+        ("train --images nowhere --out new", "nowhere: there is no such folder"),
+        ("train --images empty --out new", "holds no photo"),
+        ("train --images empty --out photo.png/new", "cannot make the folder"),
+        ("train --images . --out new --minutes 0", "--minutes"),
+        ("train --images . --out new --target data", "--target"),
+        ("list colours", "'colours'"),
+        ("serve --port 99999", "--port"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(argv, words, here, checkpoint, calls, capsys):
+    before = names(here)
+    arguments = argv.format(here=here.name).split()
+    if {"restore", "quality"} & set(arguments) and "--checkpoint" not in arguments:
+        arguments += ["--checkpoint", checkpoint]
+    assert words in refused(capsys, *arguments)
+    assert names(here) == before, "left something behind"
+    assert not calls, "evaluated the network before it checked"
+
+
+def test_a_reason_of_several_lines_is_one(here, capsys):
+    assert "two lines.png: there is" in refused(
+        capsys, "degrade", "two\nlines.png", "--task", "noisy"
+    )
+
+
+def test_a_damaged_checkpoint_is_one_line(here, checkpoint, capsys):
+    for part in (".safetensors", ".json"):
+        for suffix in (".safetensors", ".json"):
+            data = Path(checkpoint).with_suffix(suffix).read_bytes()
+            Path("mine" + suffix).write_bytes(data[: len(data) // 2] if suffix == part else data)
+        line = refused(
+            capsys, "restore", "photo.png", "--task", "noisy", "--checkpoint", "mine.safetensors"
+        )
+        assert f"mine{part}" in line
+
+
+def test_as_a_program(here):
+    def run(*argv: str) -> subprocess.CompletedProcess:
+        root = Path(cli.__file__).parents[1]
+        return subprocess.run(
+            [sys.executable, "-m", "mrsampler", *argv],
+            env=os.environ | {"PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    result = run("degrade", "missing.png", "--task", "noisy")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "mrsampler: error: missing.png: there is no such file\n"
+    assert run("list", "tasks").stdout.split() == list(mrs.TASKS)
+
+
+def test_stopping_leaves_nothing_and_says_so(here, checkpoint, monkeypatch, capsys):
+    before = names(here)
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResidualUNet, "forward", interrupted)
+    argv = ["restore", "photo.png", "--task", "noisy", "--checkpoint", checkpoint]
+    assert cli.main(argv) == 130
+    assert capsys.readouterr() == ("", "mrsampler: stopped\n")
+    assert names(here) == before
+
+
+@pytest.mark.parametrize("interrupt", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_result(here, checkpoint, monkeypatch, capsys, interrupt):
+    Path("result.png").write_text("an older result")
+    before = names(here)
+
+    def fails(self, path, *args, **kwargs):
+        Path(path).write_bytes(b"half a pic")
+        raise interrupt
+
+    monkeypatch.setattr(Image.Image, "save", fails)
+    argv = ["restore", "photo.png", "--task", "noisy", "--checkpoint", checkpoint]
+    code = cli.main([*argv, "--nfe", "1", "--out", "result.png"])
+    err = capsys.readouterr().err
+    if isinstance(interrupt, OSError):
+        assert code == 2
+        assert err == "mrsampler: error: cannot write result.png: No space left on device\n"
+    else:
+        assert code == 130
+    assert Path("result.png").read_text() == "an older result"
+    assert names(here) == before
+
+
+# --- restore
+
+
+@pytest.fixture
+def restore(checkpoint, capsys):
+    """Runs `restore` with the tiny checkpoint; returns the exit code, stdout and stderr."""
+
+    def run(source: str, *options: str, task: str = "noisy", nfe: int = 2) -> tuple[int, str, str]:
+        fixed = ["--task", task, "--nfe", str(nfe), "--checkpoint", checkpoint, "--device", "cpu"]
+        code = cli.main(["restore", source, *fixed, *options])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_restores_what_the_library_restores(here, restore, checkpoint):
+    code, out, err = restore("photo.png", "--seed", "5", "--solver", "posterior", nfe=3)
+    assert (code, err) == (0, "")
+    assert out.startswith("wrote photo-restored.png: 48 x 40, 3 NFE in ") and out.count("\n") == 1
+    expected = restorer.load(checkpoint, "cpu").restore(
+        "photo.png", "noisy", seed=5, solver="posterior", nfe=3
+    )
+    np.testing.assert_array_equal(pixels("photo-restored.png"), np.array(expected))
+
+
+def test_seed_and_settings_reach_the_sampler(here, restore):
+    results = {}
+    for name, options in {
+        "a": ["--seed", "1"],
+        "b": ["--seed", "1"],
+        "seed": ["--seed", "2"],
+        "spacing": ["--seed", "1", "--spacing", "uniform-t"],
+        "solver": ["--seed", "1", "--solver", "euler"],
+    }.items():
+        assert restore("photo.png", *options, "--out", f"{name}.png", nfe=4)[0] == 0
+        results[name] = pixels(f"{name}.png")
+    assert restore("photo.png", "--seed", "1", "--out", "task.png", task="hazy", nfe=4)[0] == 0
+    results["task"] = pixels("task.png")
+    first = results.pop("a")
+    np.testing.assert_array_equal(first, results.pop("b"))
+    for name, other in results.items():
+        assert (first != other).any(), name
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
+def test_keeps_size_alpha_and_profile(here, restore, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    alpha = Image.linear_gradient("L").resize((61, 37))
+    source = picture(61, 37)
+    source.putalpha(alpha)
+    source.save("source.png", icc_profile=profile)
+    assert restore("source.png", "--out", f"result{suffix}")[0] == 0
+    with Image.open(f"result{suffix}") as result:
+        assert result.format == {".png": "PNG", ".webp": "WEBP", ".tiff": "TIFF"}[suffix]
+        assert (result.size, result.mode) == ((61, 37), "RGBA")
+        assert result.info["icc_profile"] == profile
+        np.testing.assert_array_equal(np.array(result.getchannel("A")), np.array(alpha))
+    restore("source.png", "--out", "other.png")
+    np.testing.assert_array_equal(pixels(f"result{suffix}"), pixels("other.png"))
+
+
+def test_jpeg_lays_transparency_on_white_and_says_so(here, restore):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode in ("RGBA", "LA"):
+        source = picture().convert(mode)
+        source.putalpha(Image.new("L", source.size, 0))
+        source.save("source.png", icc_profile=profile)
+        out = restore("source.png", "--out", "result.jpg")[1]
+        assert "laid on white" in out
+        with Image.open("result.jpg") as result:
+            assert (result.format, result.mode) == ("JPEG", {"RGBA": "RGB", "LA": "L"}[mode])
+            assert result.info["icc_profile"] == profile
+            assert np.array(result).min() >= 254
+    assert "white" not in restore("photo.png", "--out", "opaque.jpg")[1]
+
+
+def test_says_when_it_scaled_down(here, restore):
+    picture(120, 60).save("wide.png")
+    out = restore("wide.png", "--largest-side", "64")[1]
+    assert "120 x 60" in out and "restored at 64 x 32" in out
+    assert pixels("wide-restored.png").shape == (60, 120, 3)
+    assert "restored at" not in restore("wide.png")[1]
+
+
+def test_out_that_is_a_folder_takes_the_stem(here, restore):
+    assert restore("photo.png", "--out", "empty")[0] == 0
+    assert names(here / "empty") == {"photo.png"}
+
+
+def test_a_network_gone_wrong_is_one_line(here, restore, monkeypatch):
+    monkeypatch.setattr(ResidualUNet, "forward", lambda self, x, *args, **kwargs: x * torch.nan)
+    code, out, err = restore("photo.png")
+    assert (code, out) == (2, "")
+    assert "not finite" in err and err.count("\n") == 1
+    assert not Path("photo-restored.png").exists()
+
+
+# --- restore a folder
+
+
+@pytest.fixture
+def photos(here) -> Path:
+    """Two photos of one stem, one below, a damaged one in between, and what is no picture."""
+    source = here / "in"
+    (source / "sub").mkdir(parents=True)
+    picture(seed=1).save(source / "a.jpg")
+    picture(seed=2).save(source / "a.png")
+    (source / "b.png").write_text("no picture")
+    picture(seed=3).save(source / "c.webp")
+    picture(seed=4).save(source / "sub" / "d.bmp")
+    (source / "notes.txt").write_text("no picture either")
+    (source / "._c.webp").write_text("not a photo, though called one")
+    return source
+
+
+def test_folder_goes_on_after_a_bad_file_and_lists_it(photos, restore):
+    code, out, err = restore("in", "--out", "new/out")
+    assert code == 1
+    assert names(Path("new/out")) == {"a.jpg.png", "a.png.png", "c.png"}
+    assert "3 restored to new/out, 0 skipped" in out and "1 failed" in out
+    assert err == f"failed {Path('in/b.png')}: This file is not a picture that can be read.\n"
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == ["wrote", "wrote", "failed", "wrote", "3"]
+    # The network is untrained, but not so much that one photo turns into another.
+    for name, source in (("a.jpg.png", "a.jpg"), ("a.png.png", "a.png"), ("c.png", "c.webp")):
+        restore(f"in/{source}", "--out", "single.png")
+        np.testing.assert_array_equal(pixels(f"new/out/{name}"), pixels("single.png"))
+
+
+def test_folder_skips_what_is_done(photos, restore, calls):
+    (photos / "b.png").unlink()
+    assert restore("in", "--out", "out", nfe=3)[0] == 0
+    assert len(calls) == 9
+    Path("out/c.png").unlink()
+    code, out, _ = restore("in", "--out", "out", nfe=3)
+    assert code == 0
+    assert len(calls) == 12
+    assert "1 restored to out, 2 skipped" in out
+    _, out, _ = restore("in", "--out", "out", "--overwrite", nfe=3)
+    assert len(calls) == 21
+    assert "3 restored to out, 0 skipped" in out
+
+
+def test_folder_recursive_keeps_the_structure_and_leaves_its_results_out(photos, restore):
+    restore("in", "--out", "in/out", "--recursive")
+    found = {str(path.relative_to("in/out")) for path in Path("in/out").rglob("*.png")}
+    assert found == {"a.jpg.png", "a.png.png", "c.png", os.path.join("sub", "d.png")}
+    out = restore("in", "--out", "in/out", "--recursive")[1]
+    assert "0 restored to in/out, 4 skipped" in out
+
+
+def test_folder_never_overwrites_its_pictures(here, restore, capsys):
+    Path("in/in").mkdir(parents=True)
+    for path in ("in/photo.png", "in/in/photo.png"):
+        picture().save(path)
+    code, out, err = restore("in", "--out", ".", "--recursive", "--overwrite")
+    assert (code, out) == (2, "")
+    assert "would overwrite" in err
+    np.testing.assert_array_equal(pixels("in/photo.png"), np.array(picture()))
+
+
+def test_folder_stops_at_a_full_disk_and_can_be_continued(photos, restore, monkeypatch):
+    (photos / "b.png").unlink()
+    write = Image.Image.save
+
+    def full(self, path, *args, **kwargs):
+        if len(names(Path("out"))) == 1:
+            raise OSError(28, "No space left on device")
+        write(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    code, _, err = restore("in", "--out", "out")
+    assert code == 2
+    assert (
+        err == f"mrsampler: error: cannot write {Path('out/a.png.png')}: No space left on device\n"
+    )
+    monkeypatch.setattr(Image.Image, "save", write)
+    code, out, _ = restore("in", "--out", "out")
+    assert code == 0 and "2 restored to out, 1 skipped" in out
+    assert names(Path("out")) == {"a.jpg.png", "a.png.png", "c.png"}
+
+
+def test_result_names_never_clash():
+    root = Path("in")
+    sources = [root / name for name in ("a.jpg", "a.png", "a.jpg.bmp", "B.tif", "b.webp", "c.gif")]
+    chosen = [path.name for path in folder.targets(sources, root, Path("out"))]
+    assert chosen == [
+        "a.jpg.png",
+        "a.png.png",
+        "a.jpg.bmp.png",
+        "B.tif.png",
+        "b.webp.png",
+        "c.png",
+    ]
+
+
+# --- degrade
+
+
+def test_degrade_is_the_library_s(here, capsys):
+    argv = ["degrade", "photo.png", "--task", "rainy", "--severity", "0.7", "--seed", "3"]
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out == "wrote photo-rainy.png: 48 x 40, rainy at severity 0.7\n"
+    clean = photo.read("photo.png").rgb
+    expected = mrs.degrade(clean, "rainy", 0.7, torch.Generator().manual_seed(3))
+    np.testing.assert_array_equal(pixels("photo-rainy.png"), photo.to_uint8(expected).numpy())
+    assert cli.main([*argv[:-1], "4", "--out", "other.png"]) == 0
+    assert (pixels("other.png") != pixels("photo-rainy.png")).any()
+
+
+def test_degrade_keeps_alpha_and_profile_and_can_be_restored(here, restore):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    source = picture()
+    source.putalpha(Image.linear_gradient("L").resize(source.size))
+    source.save("source.png", icc_profile=profile)
+    assert cli.main(["degrade", "source.png", "--task", "noisy", "--out", "bad.webp"]) == 0
+    assert restore("bad.webp", "--out", "good.png")[0] == 0
+    with Image.open("good.png") as good:
+        assert good.size == source.size
+        assert good.info["icc_profile"] == profile
+        np.testing.assert_array_equal(np.array(good.getchannel("A")), np.array(source)[..., 3])
+
+
+def test_contact_sheet(here, capsys, monkeypatch):
+    from mrsampler.degradations import contact_sheet
+
+    asked = []
+
+    def sheet(photos, severities, seed):
+        asked.append((len(photos), severities, seed))
+        return Image.new("RGB", (60, 50))
+
+    monkeypatch.setattr(contact_sheet, "contact_sheet", sheet)
+    picture(seed=1).save("other.jpg")
+    argv = ["degrade", "--contact-sheet", "sheet.png", "photo.png", "other.jpg", "--seed", "2"]
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out == "wrote sheet.png: 60 x 50\n"
+    assert cli.main([*argv, "--severity", "1"]) == 0
+    assert asked == [(2, (0.2, 0.5, 1.0), 2), (2, (1.0,), 2)]
+
+
+# --- bench
+
+
+def test_bench_quality_prints_and_writes_the_table(here, checkpoint, capsys, calls):
+    Path("clean").mkdir()
+    for i in range(3):
+        picture(seed=i).save(f"clean/{i}.png")
+    argv = ["bench", "quality", "--images", "clean", "--checkpoint", checkpoint, "--nfe", "2"]
+    assert cli.main([*argv, "--photos", "2", "--out", "table.csv"]) == 0
+    assert len(calls) == len(mrs.TASKS) * 2 * 2
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in table}) == 1, "columns do not line up"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert [row[0] for row in cells[2:]] == [*mrs.TASKS, "mean"]
+    for _, degraded, _, restored, gain, _ in cells[2:]:
+        assert float(gain) == pytest.approx(float(restored) - float(degraded), abs=0.011)
+    written = Path("table.csv").read_text().splitlines()
+    assert written[0] == "task,degraded,one,restored,gain,worse"
+    assert [line.split(",")[0] for line in written[1:]] == [*mrs.TASKS, "mean"]
+    degraded = [float(line.split(",")[1]) for line in written[1:]]
+    assert degraded[-1] == pytest.approx(sum(degraded[:-1]) / 10)
+    worse = [float(line.split(",")[5]) for line in written[1:]]
+    assert worse[-1] == sum(worse[:-1]) > 0, "the untrained network spoils nothing?"
+
+    assert cli.main([*argv, "--photos", "1", "--severity", "1", "--out", "table.json"]) == 0
+    table = json.loads(Path("table.json").read_text())
+    assert table["settings"]["photos"] == 1 and table["settings"]["severity"] == 1
+    assert [row["task"] for row in table["rows"]] == [*mrs.TASKS, "mean"]
+
+
+def test_bench_refuses_a_checkpoint_of_other_tasks(here, checkpoint, capsys):
+    Path("clean").mkdir()
+    picture().save("clean/a.png")
+    card = json.loads(Path(checkpoint).with_suffix(".json").read_text())
+    Path("mine.json").write_text(json.dumps(card | {"tasks": ["noisy", "scratched"]}))
+    Path("mine.safetensors").write_bytes(Path(checkpoint).read_bytes())
+    line = refused(capsys, "bench", "quality", "--images", "clean", "--checkpoint", "mine")
+    assert "scratched" in line and "noisy" not in line
+
+
+# --- train
+
+
+def test_train_has_every_field_of_its_config_with_its_default():
+    args = cli.parser().parse_args(["train", "--images", "photos", "--out", "runs/new.safetensors"])
+    config = cli._train_config(args)
+    assert (config.images, config.out) == (Path("photos"), Path("runs/new"))
+    given = set(vars(args)) - {"command"}
+    assert given == {field.name for field in fields(training.TrainConfig)}
+    for field in fields(training.TrainConfig):
+        if field.default is not MISSING:
+            value = getattr(config, field.name)
+            assert value == field.default and type(value) is type(field.default), field.name
+
+
+def test_train_options_reach_the_config(here, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(training, "train", lambda config: asked.append(config) or Path("new.x"))
+    argv = ["train", "--images", "empty", "--out", "runs/new", "--learning-rate", "2e-4"]
+    argv += ["--crops-per-photo", "3", "--target", "noise", "--device", "cpu", "--minutes", "0.5"]
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out == "wrote new.x\n"
+    (config,) = asked
+    assert (config.learning_rate, config.crops_per_photo, config.minutes) == (2e-4, 3, 0.5)
+    assert (config.target, config.device) == ("noise", "cpu")
+
+
+# --- list
+
+
+def test_list_json(capsys):
+    assert cli.main(["list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == ["tasks", "solvers", "spacings", "checkpoints"]
+    assert [task["name"] for task in listed["tasks"]] == list(mrs.TASKS)
+    assert len(listed["tasks"]) == 10
+    for solver in listed["solvers"]:
+        known = SOLVERS[solver["name"]]
+        for key in ("order", "stochastic", "evaluations", "description"):
+            assert solver[key] == getattr(known, key)
+    assert {solver["name"] for solver in listed["solvers"]} == set(SOLVERS)
+    assert {spacing["name"] for spacing in listed["spacings"]} == set(mrs.SPACINGS)
+
+
+def test_list_checkpoints_tells_a_damaged_one(tmp_path, checkpoint, monkeypatch, capsys):
+    for suffix in (".safetensors", ".json"):
+        data = Path(checkpoint).with_suffix(suffix).read_bytes()
+        (tmp_path / "good").with_suffix(suffix).write_bytes(data)
+    card = json.loads((tmp_path / "good.json").read_text())
+    card |= {"parameters": 1234567, "training": {"minutes": 5.5}}
+    (tmp_path / "good.json").write_text(json.dumps(card))
+    (tmp_path / "broken.json").write_text("{}")
+    (tmp_path / "broken.safetensors").write_text("")
+    monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
+    assert cli.main(["list", "checkpoints", "--json"]) == 0
+    broken, good = json.loads(capsys.readouterr().out)["checkpoints"]
+    assert broken["name"] == "broken" and "broken.json" in broken["error"]
+    assert good == {
+        "name": "good",
+        "target": "velocity",
+        "parameters": 1234567,
+        "minutes trained": 5.5,
+    }
+    assert cli.main(["list", "checkpoints"]) == 0
+    assert "1,234,567" in capsys.readouterr().out
+
+
+def test_list_a_section(capsys):
+    assert cli.main(["list", "spacings"]) == 0
+    assert capsys.readouterr().out.split() == list(mrs.SPACINGS)
+    assert cli.main(["list"]) == 0
+    out = capsys.readouterr().out
+    for name in (*mrs.TASKS, *SOLVERS, *mrs.SPACINGS):
+        assert name in out
+
+
+# --- serve
+
+
+@pytest.fixture
+def page(monkeypatch) -> types.ModuleType:
+    """Stands in for the page; `launched` holds what it was asked."""
+    module = types.ModuleType("mrsampler.ui.page")
+    module.launched = []
+    module.launch = lambda **settings: module.launched.append(settings)
+    monkeypatch.setitem(sys.modules, "mrsampler.ui", types.ModuleType("mrsampler.ui"))
+    monkeypatch.setitem(sys.modules, "mrsampler.ui.page", module)
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    return module
+
+
+def test_serve_takes_its_address_from_options_then_environment(page, monkeypatch):
+    assert cli.main(["serve"]) == 0
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "8000")
+    assert cli.main(["serve"]) == 0
+    argv = ["serve", "--host", "localhost", "--port", "9000", "--device", "cpu", "--share"]
+    assert cli.main(argv) == 0
+    assert page.launched == [
+        {"host": "127.0.0.1", "port": 7860, "device": None, "share": False},
+        {"host": "0.0.0.0", "port": 8000, "device": None, "share": False},
+        {"host": "localhost", "port": 9000, "device": "cpu", "share": True},
+    ]
+
+
+def test_serve_refuses_a_port_in_use_and_a_nonsense_one(page, monkeypatch, capsys):
+    def in_use(**settings):
+        raise OSError("Cannot find empty port in range: 7860-7860.")
+
+    page.launch = in_use
+    assert "127.0.0.1:7860 (is it in use?)" in refused(capsys, "serve")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "http")
+    assert "--port" in refused(capsys, "serve")
+
+
+def test_defaults_are_the_library_s():
+    args = cli.parser().parse_args(["restore", "photo.png", "--task", "noisy"])
+    defaults = mrs.trajectory.__kwdefaults__
+    assert {name: getattr(args, name) for name in ("solver", "nfe", "spacing")} == {
+        name: defaults[name] for name in ("solver", "nfe", "spacing")
+    }
+    assert args.largest_side == restorer.LARGEST_SIDE
+    assert args.checkpoint == checkpoints.DEFAULT

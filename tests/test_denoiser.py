@@ -1,0 +1,108 @@
+"""The three targets and the conversions between them."""
+
+import math
+
+import pytest
+import torch
+
+from mrsampler import Denoiser, MeanRevertingSDE
+from mrsampler.denoiser import velocity
+
+TARGETS = ("noise", "data", "velocity")
+PROCESS = MeanRevertingSDE()
+
+
+def draw(seed=0):
+    """mu, D and eps, (5, 4) float64."""
+    return torch.randn(
+        3, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    ).unbind()
+
+
+def raw_output(target, mu, data, noise, alpha, sigma, scale):
+    """What an exact network of this target returns, from the definitions alone."""
+    return {
+        "noise": noise,
+        "data": mu + data,
+        "velocity": alpha * scale * noise - (sigma / scale) * data,
+    }[target]
+
+
+@pytest.mark.parametrize("t", [0.0, 3.7, 50.0, 100.0])
+@pytest.mark.parametrize("target", TARGETS)
+def test_data_and_noise_are_recovered_from_every_target(target, t):
+    mu, data, noise = draw()
+    alpha, sigma, scale = PROCESS.alpha(t), PROCESS.sigma(t), PROCESS.sigma_inf
+    y = alpha * data + sigma * noise
+    output = raw_output(target, mu, data, noise, alpha, sigma, scale)
+    before = output.clone(), y.clone()
+    denoiser = Denoiser(lambda x, mu, t: output, target)
+    # eps from D divides by sigma, D from eps by alpha: rounding grows by that much.
+    torch.testing.assert_close(
+        denoiser.data(output, y, mu, alpha, sigma, scale), data, rtol=1e-12, atol=1e-15 / alpha
+    )
+    torch.testing.assert_close(
+        denoiser.noise(output, y, mu, alpha, sigma, scale), noise, rtol=1e-12, atol=1e-15 / sigma
+    )
+    assert torch.equal(output, before[0]) and torch.equal(y, before[1])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_any_output_and_any_y_give_a_data_and_a_noise_that_make_up_y(target):
+    mu, output, y = draw(1)
+    denoiser = Denoiser(lambda x, mu, t: output, target)
+    for t in (0.5, 50.0, 99.5):
+        alpha, sigma, scale = PROCESS.alpha(t), PROCESS.sigma(t), PROCESS.sigma_inf
+        data = denoiser.data(output, y, mu, alpha, sigma, scale)
+        noise = denoiser.noise(output, y, mu, alpha, sigma, scale)
+        torch.testing.assert_close(alpha * data + sigma * noise, y, rtol=1e-12, atol=1e-12)
+        again = raw_output(target, mu, data, noise, alpha, sigma, scale)
+        torch.testing.assert_close(again, output, rtol=1e-12, atol=1e-12)
+
+
+def test_the_velocity_is_the_derivative_of_y_in_the_angle():
+    _, data, noise = draw(2)
+    scale, phi, step = PROCESS.sigma_inf, 0.7, 1e-5
+
+    def y(angle):
+        return math.cos(angle) * data + scale * math.sin(angle) * noise
+
+    slope = (y(phi + step) - y(phi - step)) / (2 * step)
+    v = velocity(
+        data,
+        noise,
+        torch.tensor(math.cos(phi), dtype=torch.float64),
+        torch.tensor(scale * math.sin(phi), dtype=torch.float64),
+        scale,
+    )
+    # phi-derivative of y: -sin D + scale cos eps. A central difference errs by step^2 / 6.
+    torch.testing.assert_close(v, slope, rtol=0, atol=1e-9)
+
+
+def test_an_unknown_target_or_a_network_that_cannot_be_called_is_an_error():
+    with pytest.raises(ValueError, match="unknown target 'score'"):
+        Denoiser(lambda x, mu, t: x, "score")
+    with pytest.raises(TypeError, match="must be callable, got str"):
+        Denoiser("network")
+
+
+def test_an_output_of_another_shape_is_an_error_that_names_both():
+    denoiser = Denoiser(lambda x, mu, t: x[:, :1])
+    with pytest.raises(ValueError, match=r"\(2, 1\) for x of \(2, 3\)"):
+        denoiser(torch.zeros(2, 3), torch.zeros(2, 3), 1.0)
+
+
+def test_the_network_is_given_x_mu_t_and_the_conditioning():
+    seen = []
+
+    def network(x, mu, t, task):
+        seen.append((x, mu, t, task))
+        return x
+
+    x, mu = torch.ones(1, 2), torch.zeros(1, 2)
+    Denoiser(network)(x, mu, 7.5, task=3)
+    assert seen[0][0] is x and seen[0][1] is mu and seen[0][2:] == (7.5, 3)
+
+
+def test_the_default_target_is_noise():
+    assert Denoiser(lambda x, mu, t: x).target == "noise"

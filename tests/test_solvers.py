@@ -1,0 +1,448 @@
+"""The solvers against the poster's formulas, the published code, and closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from models import Gaussian, mixture_run
+from scipy.integrate import solve_ivp
+
+from mrsampler import SOLVERS, Denoiser, MeanRevertingSDE, sample, trajectory
+from mrsampler.timesteps import timesteps
+
+PROCESS = MeanRevertingSDE()
+ODE = [name for name, solver in SOLVERS.items() if not solver.stochastic]
+SDE = [name for name, solver in SOLVERS.items() if solver.stochastic and solver.order]
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def run(network, mu, solver, target, steps, draws, process=PROCESS, **settings):
+    """x after every step, from the public trajectory()."""
+    stream = trajectory(
+        Denoiser(network, target),
+        mu,
+        process=process,
+        solver=solver,
+        nfe=steps,
+        noise=lambda index, shape: draws[index],
+        **settings,
+    )
+    return [step.x for step in stream]
+
+
+# --- the poster's four solutions, in x and with mu -----------------------------------------------
+
+
+def poster_step(kind, mu, x, outputs, draw, s, t, r):
+    """One step from s to t as the poster prints it; outputs newest first, the older one at r.
+
+    The integrals of (lambda - lambda_s)^n / n! against each kernel, n = 0 and 1, by hand; the
+    first derivative is the difference of the last two outputs over that of their lambdas.
+    """
+    h = t.lam - s.lam
+    derivatives = [outputs[0]]
+    if len(outputs) == 2:
+        derivatives.append((outputs[0] - outputs[1]) / (s.lam - r.lam))
+    if kind.endswith("n"):
+        # int e^{-lambda} (lambda - lambda_s)^n / n! = e^{-lambda_t} (e^h - sum_{m <= n} h^m / m!)
+        integrals = [
+            math.exp(-t.lam) * (math.exp(h) - 1),
+            math.exp(-t.lam) * (math.exp(h) - 1 - h),
+        ]
+        ratio = t.alpha / s.alpha
+        result = ratio * x + (1 - ratio) * mu
+        factor = -t.alpha if kind == "ode-n" else -2 * t.alpha
+        spread = t.sigma * math.sqrt(math.exp(2 * h) - 1)
+    elif kind == "ode-d":
+        # int e^lambda (lambda - lambda_s)^n / n!
+        integrals = [
+            math.exp(t.lam) - math.exp(s.lam),
+            math.exp(t.lam) * (h - 1) + math.exp(s.lam),
+        ]
+        ratio = t.sigma / s.sigma
+        result = ratio * x + mu * (1 - ratio + ratio * s.alpha - t.alpha)
+        factor, spread = t.sigma, 0.0
+    else:
+        # int e^{-2 (lambda_t - lambda)} (lambda - lambda_s)^n / n!
+        decay = math.exp(-2 * h)
+        integrals = [(1 - decay) / 2, h / 2 - (1 - decay) / 4]
+        result = t.sigma / s.sigma * math.exp(-h) * x
+        result = result + mu * (1 - t.alpha / s.alpha * decay - t.alpha + t.alpha * decay)
+        factor, spread = 2 * t.alpha, t.sigma * math.sqrt(1 - decay)
+    for integral, derivative in zip(integrals, derivatives, strict=False):
+        result = result + factor * integral * derivative
+    return result + spread * draw if kind.startswith("sde") else result
+
+
+@pytest.mark.parametrize("spacing", ["uniform-lambda", "uniform-t"])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("kind", ["ode-n", "ode-d", "sde-n", "sde-d"])
+def test_the_y_space_solvers_equal_the_posters_x_space_solutions(kind, order, spacing):
+    steps = 6
+    mu, outputs, draws = randn(3, 4), randn(steps, 3, 4, seed=1), randn(steps + 1, 3, 4, seed=2)
+    remaining = iter(outputs)
+    computed = run(
+        lambda x, mu, t: next(remaining),
+        mu,
+        f"mrs-{kind}-{order}",
+        "data" if kind.endswith("d") else "noise",
+        steps,
+        draws,
+        spacing=spacing,
+        lower_order_final=False,
+    )
+    nodes = timesteps(PROCESS, steps, spacing)
+    x = mu + PROCESS.sigma_inf * draws[0]
+    for i in range(steps):
+        newest_first = [outputs[j] for j in (i, i - 1) if j >= 0][:order]
+        x = poster_step(
+            kind, mu, x, newest_first, draws[i + 1], nodes[i], nodes[i + 1], nodes[i - 1]
+        )
+        torch.testing.assert_close(computed[i + 1], x, rtol=1e-10, atol=1e-10)
+
+
+def test_lower_order_final_takes_the_last_step_at_first_order():
+    steps, spacing = 4, "uniform-t"
+    mu, outputs, draws = randn(3, 4), randn(steps, 3, 4, seed=1), randn(steps + 1, 3, 4, seed=2)
+    remaining = iter(outputs)
+    computed = run(
+        lambda x, mu, t: next(remaining), mu, "mrs-ode-d-2", "data", steps, draws, spacing=spacing
+    )
+    nodes = timesteps(PROCESS, steps, spacing)
+    last = poster_step("ode-d", mu, computed[-2], [outputs[-1]], 0, nodes[-2], nodes[-1], None)
+    torch.testing.assert_close(computed[-1], last, rtol=1e-10, atol=1e-10)
+    before = poster_step(
+        "ode-d", mu, computed[-3], [outputs[-2], outputs[-3]], 0, nodes[-3], nodes[-2], nodes[-4]
+    )
+    torch.testing.assert_close(computed[-2], before, rtol=1e-10, atol=1e-10)
+
+
+# --- identities ----------------------------------------------------------------------------------
+
+
+def ddim(mu, x, data, noise, draw, s, t, eta):
+    """DDIM (arXiv 2010.02502, eqs. 12 and 16) around mu, in units of sigma_inf."""
+    scale = PROCESS.sigma_inf
+    spread = eta * t.sigma / s.sigma * math.sqrt(1 - (s.alpha / t.alpha) ** 2)
+    towards = math.sqrt((t.sigma / scale) ** 2 - spread**2)
+    return mu + t.alpha * data + scale * (towards * noise + spread * draw)
+
+
+@pytest.mark.parametrize("spacing", ["uniform-lambda", "uniform-t"])
+@pytest.mark.parametrize(
+    "solver, eta",
+    [("mrs-ode-n-1", 0), ("mrs-ode-d-1", 0), ("mrs-sde-d-1", 1), ("posterior", 1)],
+)
+def test_the_first_order_solvers_are_ddim(solver, eta, spacing):
+    steps = 7
+    mu, outputs, draws = randn(3, 4), randn(steps, 3, 4, seed=1), randn(steps + 1, 3, 4, seed=2)
+    remaining = iter(outputs)
+    computed = run(
+        lambda x, mu, t: next(remaining), mu, solver, "noise", steps, draws, spacing=spacing
+    )
+    nodes = timesteps(PROCESS, steps, spacing)
+    x = mu + PROCESS.sigma_inf * draws[0]
+    for i, (s, t) in enumerate(zip(nodes, nodes[1:], strict=False)):
+        data = (x - mu - s.sigma * outputs[i]) / s.alpha
+        x = ddim(mu, x, data, outputs[i], draws[i + 1], s, t, eta)
+        torch.testing.assert_close(computed[i + 1], x, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [1, 9])
+@pytest.mark.parametrize(
+    "one, other", [("mrs-ode-n-1", "mrs-ode-d-1"), ("posterior", "mrs-sde-d-1")]
+)
+def test_two_names_for_one_sampler(one, other, steps):
+    denoiser, mu, x_T = mixture_run(PROCESS)
+    draws = randn(steps + 1, *mu.shape)
+    runs = [
+        run(denoiser.network, mu, name, "noise", steps, draws, x_T=x_T) for name in (one, other)
+    ]
+    for a, b in zip(*runs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_sample_does_not_depend_on_what_the_exact_network_predicts(solver):
+    results = []
+    for target in ("noise", "data", "velocity"):
+        denoiser, mu, x_T = mixture_run(PROCESS, target=target)
+        draws = randn(13, *mu.shape)
+        results.append(run(denoiser.network, mu, solver, target, 12, draws, x_T=x_T)[-1])
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-10, atol=1e-11)
+
+
+# --- the published code --------------------------------------------------------------------------
+
+
+class PublishedIRSDE:
+    """IR-SDE's sampler (`sde_utils.py`), without and with its subtraction of theta[0]."""
+
+    def __init__(self, zero_start):
+        x = torch.linspace(0, 102, 103, dtype=torch.float64)
+        cumprod = torch.cos((x / 102 + 0.008) / 1.008 * math.pi * 0.5) ** 2
+        self.thetas = 1 - (cumprod / cumprod[0])[1:-1]
+        self.cumsum = self.thetas.cumsum(0) - (self.thetas[0] if zero_start else 0)
+        self.dt = -1 / self.cumsum[-1] * math.log(0.005)
+        self.max_sigma = 50 / 255
+        self.sigmas = (self.max_sigma**2 * 2 * self.thetas).sqrt()
+        self.sigma_bars = (self.max_sigma**2 * (1 - torch.exp(-2 * self.cumsum * self.dt))).sqrt()
+
+    def reverse_posterior_step(self, mu, xt, noise, t, draw):
+        x0 = (xt - mu - self.sigma_bars[t] * noise) * torch.exp(self.cumsum[t] * self.dt) + mu
+        A = torch.exp(-self.thetas[t] * self.dt)
+        B = torch.exp(-self.cumsum[t] * self.dt)
+        C = torch.exp(-self.cumsum[t - 1] * self.dt)
+        term1 = A * (1 - C**2) / (1 - B**2)
+        term2 = C * (1 - A**2) / (1 - B**2)
+        std = ((1 - A**2) * (1 - C**2) / (1 - B**2)).sqrt() * self.max_sigma
+        return term1 * (xt - mu) + term2 * (x0 - mu) + mu + std * draw
+
+    def reverse_sde_step(self, mu, xt, noise, t, draw):
+        score = -noise / self.sigma_bars[t]
+        drift = (self.thetas[t] * (mu - xt) - self.sigmas[t] ** 2 * score) * self.dt
+        return xt - drift - self.sigmas[t] * draw * self.dt.sqrt()
+
+    def reverse_ode_step(self, mu, xt, noise, t, draw):
+        score = -noise / self.sigma_bars[t]
+        return xt - (self.thetas[t] * (mu - xt) - 0.5 * self.sigmas[t] ** 2 * score) * self.dt
+
+
+def published_run(published, step, mu, x_T, outputs, draws, times):
+    x = x_T
+    xs = [x]
+    for i, t in enumerate(times):
+        x = step(published, mu, x, outputs[i], t, draws[i + 1])
+        xs.append(x)
+    return xs
+
+
+@pytest.mark.parametrize("zero_start", [False, True])
+@pytest.mark.parametrize("solver", ["posterior", "posterior-published"])
+def test_posterior_at_100_unit_strides_is_the_published_one(solver, zero_start):
+    process = MeanRevertingSDE(zero_start=zero_start)
+    mu, outputs, draws = randn(2, 3), randn(100, 2, 3, seed=1), randn(101, 2, 3, seed=2)
+    remaining = iter(outputs)
+    computed = run(
+        lambda x, mu, t: next(remaining),
+        mu,
+        solver,
+        "noise",
+        100,
+        draws,
+        process=process,
+        spacing="uniform-t",
+    )
+    expected = published_run(
+        PublishedIRSDE(zero_start),
+        PublishedIRSDE.reverse_posterior_step,
+        mu,
+        mu + 50 / 255 * draws[0],
+        outputs,
+        draws,
+        range(100, 0, -1),
+    )
+    assert len(computed) == 101
+    for a, b in zip(computed, expected, strict=True):
+        # Random outputs are not a network's: x grows to about 30, and 1 - C^2 loses digits.
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "solver, step, sign",
+    [
+        ("euler", PublishedIRSDE.reverse_ode_step, 1),
+        ("euler-maruyama", PublishedIRSDE.reverse_sde_step, -1),
+    ],
+)
+def test_euler_at_100_unit_strides_is_the_published_one(solver, step, sign):
+    mu, outputs, draws = randn(2, 3), randn(100, 2, 3, seed=1), randn(101, 2, 3, seed=2)
+    remaining = iter(outputs)
+    computed = run(
+        lambda x, mu, t: next(remaining), mu, solver, "noise", 100, draws, spacing="uniform-t"
+    )
+    # The published code subtracts its noise, ours adds it.
+    expected = published_run(
+        PublishedIRSDE(False), step, mu, mu + 50 / 255 * draws[0], outputs, sign * draws,
+        range(100, 0, -1),
+    )  # fmt: skip
+    for a, b in zip(computed, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_posterior_published_moves_by_unit_strides_and_does_not_reach_the_data():
+    published, nfe = PublishedIRSDE(False), 10
+    mu, outputs, draws = randn(2, 3), randn(nfe, 2, 3, seed=1), randn(nfe + 1, 2, 3, seed=2)
+    seen = []
+
+    def network(x, mu, t):
+        seen.append(t)
+        return outputs[len(seen) - 1]
+
+    computed = run(network, mu, "posterior-published", "noise", nfe, draws)
+    assert seen == [100, 89, 78, 67, 56, 45, 34, 23, 12, 1]
+    expected = published_run(
+        published, PublishedIRSDE.reverse_posterior_step, mu, mu + 50 / 255 * draws[0], outputs,
+        draws, seen,
+    )  # fmt: skip
+    for a, b in zip(computed, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_posterior_reaches_the_data_at_10_evaluations_and_posterior_published_does_not():
+    def distance(solver):
+        denoiser, mu, x_T = mixture_run(PROCESS, batch=200)
+        generator = torch.Generator().manual_seed(1)
+        x = sample(
+            denoiser, mu, process=PROCESS, solver=solver, nfe=10, x_T=x_T, generator=generator
+        )
+        gaps = torch.cdist(x - mu, denoiser.network.network.means)
+        return gaps.min(1).values.median().item()
+
+    # From x_0 itself the nearest mean is at about 0.12 (a spread of 0.12 in two dimensions).
+    assert distance("posterior") < 0.2
+    assert distance("posterior-published") > distance("posterior") + 0.05
+
+
+def test_posterior_published_has_no_more_steps_than_units_of_t():
+    denoiser, mu, x_T = mixture_run(PROCESS)
+    with pytest.raises(ValueError, match="100 unit steps, cannot take 101"):
+        sample(denoiser, mu, process=PROCESS, solver="posterior-published", nfe=101, x_T=x_T)
+
+
+# --- order of convergence: ODE -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    """A denoiser, mu, x_T and the exact solution of the PF-ODE at t = 0.
+
+    With u = y / alpha the ODE is du/dlambda = -e^{-lambda} eps, integrated by another hand.
+    """
+    denoiser, mu, x_T = mixture_run(PROCESS)
+    network = denoiser.network.network
+
+    def slope(lam, u):
+        alpha = 1 / math.sqrt(1 + math.exp(-2 * lam) / PROCESS.sigma_inf**2)
+        sigma = alpha * math.exp(-lam)
+        y = alpha * torch.from_numpy(u).reshape(mu.shape)
+        noise = (y - alpha * network.data(y, alpha, sigma)) / sigma
+        return (-math.exp(-lam) * noise).numpy().ravel()
+
+    u_T = ((x_T - mu) / PROCESS.alpha(100.0)).numpy().ravel()
+    span = PROCESS.lam(100.0), PROCESS.lam(0.0)
+    solution = solve_ivp(slope, span, u_T, method="DOP853", rtol=1e-12, atol=1e-13)
+    u_0 = torch.from_numpy(solution.y[:, -1]).reshape(mu.shape)
+    return denoiser, mu, x_T, mu + PROCESS.alpha(0.0) * u_0
+
+
+def error(mixture, solver, nfe, **settings):
+    denoiser, mu, x_T, exact = mixture
+    x = sample(denoiser, mu, process=PROCESS, solver=solver, nfe=nfe, x_T=x_T, **settings)
+    return (x - exact).norm().item()
+
+
+@pytest.mark.parametrize("solver", ODE)
+def test_an_ode_solver_converges_with_its_declared_order(mixture, solver):
+    coarse, fine = (error(mixture, solver, nfe, lower_order_final=False) for nfe in (160, 320))
+    slope = math.log2(coarse / fine)
+    assert slope >= SOLVERS[solver].order - 0.15, f"{coarse:.3g} -> {fine:.3g}, slope {slope:.3f}"
+    assert fine < 0.01
+
+
+def test_lowering_the_last_order_mends_the_uniform_t_grid_at_10_evaluations(mixture):
+    # The last step spans lambda 3.4 to 6.1: at full order it extrapolates far outside its nodes.
+    full, lowered, first = (
+        error(mixture, "mrs-ode-d-2", 10, spacing="uniform-t", lower_order_final=False),
+        error(mixture, "mrs-ode-d-2", 10, spacing="uniform-t"),
+        error(mixture, "mrs-ode-d-1", 10, spacing="uniform-t"),
+    )
+    assert lowered < 0.5 * full
+    assert lowered < 0.5 * first
+
+
+# --- order of convergence: SDE, mean and covariance exactly --------------------------------------
+
+OFFSET = torch.tensor([3.0, -2.0], dtype=torch.float64)
+
+
+def moments(network, solver, nfe):
+    """Mean and covariance of x_0 - mu that a solver makes of an affine network.
+
+    Every step is affine in y_T and in the draws, so one batched run suffices: its first row takes
+    no noise, each other row one unit of one coordinate of one draw. y_T starts from the true
+    marginal, its mean moved by OFFSET.
+    """
+    d = len(network.mean)
+    rows = 1 + d * (nfe + 1)
+    units = torch.eye(rows, dtype=torch.float64)[:, 1:].T.reshape(nfe + 1, d, rows).mT
+    mean, cov = network.marginal(PROCESS.T)
+    start = mean + OFFSET + units[0] @ torch.linalg.cholesky(cov).T
+    x = sample(
+        Denoiser(network, network.target),
+        torch.zeros(rows, d, dtype=torch.float64),
+        process=PROCESS,
+        solver=solver,
+        nfe=nfe,
+        x_T=start,
+        noise=lambda index, shape: units[index],
+        lower_order_final=False,
+    )
+    columns = x[1:] - x[0]
+    return x[0], columns.T @ columns
+
+
+def exact_moments(network):
+    """The same of the reverse-time SDE, from the equations of its moments.
+
+    With w = y / alpha: dw = 2 (D - w) dlambda + sqrt(2) e^{-lambda} dB, D = K y + b.
+    """
+    d = len(network.mean)
+    mean, cov = network.marginal(PROCESS.T)
+    alpha_T = PROCESS.alpha(PROCESS.T)
+    start = torch.cat([(mean + OFFSET) / alpha_T, cov.flatten() / alpha_T**2])
+    first, last = PROCESS.lam(PROCESS.T), PROCESS.lam(0.0)
+
+    def slope(lam, state):
+        t = PROCESS.time(min(max(lam, first), last))
+        gain, offset = (value.numpy() for value in network.affine(t))
+        m, c = state[:d], state[d:].reshape(d, d)
+        pull = 2 * (PROCESS.alpha(t) * gain - np.eye(d))
+        growth = pull @ c + c @ pull.T + 2 * math.exp(-2 * lam) * np.eye(d)
+        return np.concatenate([pull @ m + 2 * offset, growth.ravel()])
+
+    solution = solve_ivp(slope, (first, last), start.numpy(), "DOP853", rtol=1e-11, atol=1e-12)
+    alpha_0, end = PROCESS.alpha(0.0), torch.from_numpy(solution.y[:, -1])
+    return alpha_0 * end[:d], alpha_0**2 * end[d:].reshape(d, d)
+
+
+def test_the_moment_equations_end_at_the_true_marginal():
+    # An offset start ends at the mean of y_0 given y_T, linear in the offset.
+    network = Gaussian(PROCESS)
+    (mean_0, cov_0), (_, cov_T) = network.marginal(0.0), network.marginal(PROCESS.T)
+    carried = PROCESS.alpha(PROCESS.T) / PROCESS.alpha(0.0) * cov_0 @ torch.linalg.inv(cov_T)
+    mean, cov = exact_moments(network)
+    torch.testing.assert_close(mean, mean_0 + carried @ OFFSET, rtol=0, atol=1e-8)
+    torch.testing.assert_close(cov, cov_0, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("trust", [1.0, 0.6])
+@pytest.mark.parametrize("solver", SDE)
+def test_an_sde_solvers_mean_and_covariance_converge(solver, trust):
+    network = Gaussian(PROCESS, trust=trust)
+    mean, cov = exact_moments(network)
+    errors = []
+    for nfe in (160, 320):
+        computed = moments(network, solver, nfe)
+        errors.append([(computed[0] - mean).norm().item(), (computed[1] - cov).norm().item()])
+    (mean_1, cov_1), (mean_2, cov_2) = errors
+    assert mean_2 < 0.01 and cov_2 < 0.005
+    # Data prediction has the mean of a Gaussian exactly: only the reference's error is left.
+    if mean_1 > 1e-8:
+        assert math.log2(mean_1 / mean_2) >= SOLVERS[solver].order - 0.15
+    assert math.log2(cov_1 / cov_2) >= 0.85
