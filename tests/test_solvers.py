@@ -1,14 +1,16 @@
 """The solvers against the poster's formulas, the published code, and closed forms."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from models import Gaussian, mixture_run
-from scipy.integrate import solve_ivp
+from models import Counting, Gaussian, mixture_run
+from scipy.integrate import quad, solve_ivp
 
 from mrsampler import SOLVERS, Denoiser, MeanRevertingSDE, sample, trajectory
+from mrsampler.solvers.phi import interpolation_weights, phi
 from mrsampler.timesteps import timesteps
 
 PROCESS = MeanRevertingSDE()
@@ -371,7 +373,7 @@ def test_lowering_the_last_order_mends_the_uniform_t_grid_at_10_evaluations(mixt
 OFFSET = torch.tensor([3.0, -2.0], dtype=torch.float64)
 
 
-def moments(network, solver, nfe):
+def moments(network, solver, nfe, spacing):
     """Mean and covariance of x_0 - mu that a solver makes of an affine network.
 
     Every step is affine in y_T and in the draws, so one batched run suffices: its first row takes
@@ -389,6 +391,7 @@ def moments(network, solver, nfe):
         process=PROCESS,
         solver=solver,
         nfe=nfe,
+        spacing=spacing,
         x_T=start,
         noise=lambda index, shape: units[index],
         lower_order_final=False,
@@ -431,18 +434,178 @@ def test_the_moment_equations_end_at_the_true_marginal():
     torch.testing.assert_close(cov, cov_0, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("trust", [1.0, 0.6])
-@pytest.mark.parametrize("solver", SDE)
+# The exact network, whose mean data prediction has without error; and one that gives it some.
+# (Euler-Maruyama, of one order in mean and covariance anyway, is spared the second.)
+MOMENT_CASES = [(name, 1.0) for name in SDE] + [
+    (name, 0.6) for name in SDE if not name.startswith("euler")
+]
+
+
+@pytest.mark.parametrize("solver, trust", MOMENT_CASES)
 def test_an_sde_solvers_mean_and_covariance_converge(solver, trust):
+    # The drift in t jumps at every whole t: Euler in t converges smoothly where no step spans one.
+    spacing, coarse = ("uniform-t", 200) if solver.startswith("euler") else ("uniform-lambda", 160)
     network = Gaussian(PROCESS, trust=trust)
     mean, cov = exact_moments(network)
     errors = []
-    for nfe in (160, 320):
-        computed = moments(network, solver, nfe)
+    for nfe in (coarse, 2 * coarse):
+        computed = moments(network, solver, nfe, spacing)
         errors.append([(computed[0] - mean).norm().item(), (computed[1] - cov).norm().item()])
     (mean_1, cov_1), (mean_2, cov_2) = errors
     assert mean_2 < 0.01 and cov_2 < 0.005
-    # Data prediction has the mean of a Gaussian exactly: only the reference's error is left.
+    # Below that only the reference's own error is left.
     if mean_1 > 1e-8:
         assert math.log2(mean_1 / mean_2) >= SOLVERS[solver].order - 0.15
     assert math.log2(cov_1 / cov_2) >= 0.85
+
+
+# --- the integrals -------------------------------------------------------------------------------
+
+
+def phi_exactly(k, z):
+    """sum_m z^m / (m + k)! in rationals, z being a float and so a rational."""
+    z, total, term, m = Fraction(z), Fraction(0), Fraction(1, math.factorial(k)), 0
+    while m < 4 * abs(z) + 40:
+        total += term
+        m += 1
+        term *= z / (m + k)
+    return float(total)
+
+
+@pytest.mark.parametrize("k", [0, 1, 2, 3, 4])
+def test_phi_holds_its_digits_at_any_argument(k):
+    # Near |z| = 1 the recurrence divides what is left of 1 / (k - 1)!: three digits at phi_4.
+    for z in (0.0, 1e-300, 1e-12, 1e-6, 0.01, 0.3, 0.999, 1.0, 1.001, 2.5, 9.0, 40.0):
+        for signed in (z, -z):
+            assert phi(k, signed) == pytest.approx(phi_exactly(k, signed), rel=2e-13)
+
+
+@pytest.mark.parametrize("c", [1, -1, -2])
+@pytest.mark.parametrize("h", [1e-4, 0.06, 1.0, 2.7])
+@pytest.mark.parametrize("ratios", [[0.0], [0.0, -1.0], [0.0, -0.3], [0.0, -0.8, -2.1]])
+def test_interpolation_weights_integrate_polynomials_of_their_degree_exactly(c, h, ratios):
+    offsets = [h * ratio for ratio in ratios]
+    weights = interpolation_weights(c, h, offsets)
+    for n in range(len(offsets)):
+        exact, _ = quad(
+            lambda u, n=n: math.exp(c * (h - u)) * (u / h) ** n, 0, h, epsabs=0, epsrel=1e-13
+        )
+        computed = sum(w * (u / h) ** n for w, u in zip(weights, offsets, strict=True))
+        assert computed == pytest.approx(exact, rel=1e-11)
+
+
+# --- against diffusers ---------------------------------------------------------------------------
+
+
+def diffusers_run(scheduler, network, mu, x_T, draws, nodes):
+    """x after every step of a diffusers scheduler, run on (x - mu) / sigma_inf, which is a VP."""
+    scale, xs = PROCESS.sigma_inf, [x_T]
+    z = (x_T - mu) / scale
+    for timestep, s, draw in zip(scheduler.timesteps, nodes, draws[1:], strict=False):
+        noise = network(mu + scale * z, mu, s.t)
+        stepped = scheduler.step(noise, timestep, z, variance_noise=draw, **scheduler.extra)
+        z = stepped.prev_sample
+        xs.append(mu + scale * z)
+    return xs
+
+
+def betas(process):
+    """diffusers' training table whose alphas_cumprod are alpha_0^2 ... alpha_100^2."""
+    alphas_cumprod = process.alpha(torch.arange(101)).square()
+    previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
+    return (1 - alphas_cumprod / previous).numpy()
+
+
+def assert_same_path(solver, draws, theirs, spacing, **settings):
+    denoiser, mu, x_T = mixture_run(PROCESS)
+    ours = run(denoiser.network, mu, solver, "noise", 20, draws, x_T=x_T, spacing=spacing,
+               **settings)  # fmt: skip
+    assert len(ours) == len(theirs) == 21
+    for a, b in zip(ours, theirs, strict=True):
+        assert ((a - b).norm() / (b - mu).norm()).item() <= 1e-5
+
+
+@pytest.mark.parametrize("solver, eta", [("mrs-ode-n-1", 0.0), ("posterior", 1.0)])
+def test_ddim_in_diffusers_takes_the_same_path(solver, eta):
+    from diffusers import DDIMScheduler
+
+    denoiser, mu, x_T = mixture_run(PROCESS)
+    draws = randn(21, *mu.shape, seed=3)
+    scheduler = DDIMScheduler(101, trained_betas=betas(PROCESS), clip_sample=False)
+    scheduler.set_timesteps(20)  # a stride of 101 // 20 = 5
+    scheduler.timesteps = torch.arange(100, 0, -5)
+    scheduler.extra = {"eta": eta}
+    nodes = timesteps(PROCESS, 20, "uniform-t")
+    theirs = diffusers_run(scheduler, denoiser.network, mu, x_T, draws, nodes)
+    assert_same_path(solver, draws, theirs, "uniform-t")
+
+
+@pytest.mark.parametrize("spacing", ["uniform-lambda", "uniform-t"])
+@pytest.mark.parametrize(
+    "solver, algorithm, order",
+    [
+        ("mrs-ode-n-1", "dpmsolver", 1),
+        ("mrs-ode-n-2", "dpmsolver", 2),
+        ("mrs-ode-d-1", "dpmsolver++", 1),
+        ("mrs-ode-d-2", "dpmsolver++", 2),
+        ("mrs-sde-n-1", "sde-dpmsolver", 1),
+        ("mrs-sde-n-2", "sde-dpmsolver", 2),
+        ("mrs-sde-d-1", "sde-dpmsolver++", 1),
+        ("mrs-sde-d-2", "sde-dpmsolver++", 2),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*algorithm_types dpmsolver:FutureWarning")
+def test_dpm_solver_in_diffusers_takes_the_same_path(solver, algorithm, order, spacing):
+    from diffusers import DPMSolverMultistepScheduler
+
+    denoiser, mu, x_T = mixture_run(PROCESS)
+    draws = randn(21, *mu.shape, seed=3)
+    scheduler = DPMSolverMultistepScheduler(
+        trained_betas=betas(PROCESS),
+        solver_order=order,
+        algorithm_type=algorithm,
+        solver_type="heun",  # its name for the exact second coefficient
+        lower_order_final=False,
+        final_sigmas_type="sigma_min",
+    )
+    scheduler.set_timesteps(20)
+    nodes = timesteps(PROCESS, 20, spacing)
+    scheduler.timesteps = torch.arange(20)  # only told apart; the nodes are these
+    scheduler.sigmas = torch.tensor([n.sigma / PROCESS.sigma_inf / n.alpha for n in nodes]).double()
+    scheduler.extra = {}
+    theirs = diffusers_run(scheduler, denoiser.network, mu, x_T, draws, nodes)
+    assert_same_path(solver, draws, theirs, spacing, lower_order_final=False)
+
+
+# --- evaluations ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zero_start", [False, True])
+@pytest.mark.parametrize("nfe", [1, 2, 5, 12])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_network_calls_are_counted_and_stay_within_what_was_asked(solver, nfe, zero_start):
+    process = MeanRevertingSDE(zero_start=zero_start)
+    denoiser, mu, x_T = mixture_run(process)
+    assert isinstance(denoiser.network, Counting)
+    settings = {"process": process, "solver": solver, "nfe": nfe, "x_T": x_T}
+    cheapest = 1 if zero_start else SOLVERS[solver].evaluations
+    if nfe < cheapest:
+        with pytest.raises(ValueError, match=solver):
+            trajectory(denoiser, mu, **settings)
+        return
+    generator = torch.Generator().manual_seed(0)
+    for step in trajectory(denoiser, mu, generator=generator, **settings):
+        assert step.nfe == denoiser.network.count
+    # No step is left out that would have fitted.
+    assert nfe - SOLVERS[solver].evaluations < step.nfe <= nfe
+
+
+def test_the_registry_describes_each_solver():
+    assert {"mrs-ode-n-1", "mrs-ode-n-2", "mrs-ode-d-1", "mrs-ode-d-2", "mrs-sde-n-1",
+            "mrs-sde-n-2", "mrs-sde-d-1", "mrs-sde-d-2", "posterior", "posterior-published",
+            "euler", "euler-maruyama"} <= set(SOLVERS)  # fmt: skip
+    for name, solver in SOLVERS.items():
+        assert solver.description and solver.evaluations >= 1
+        if name.startswith("mrs-"):
+            assert solver.order == int(name[-1])
+            assert solver.stochastic == name.startswith("mrs-sde")

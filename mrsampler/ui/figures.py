@@ -32,7 +32,7 @@ class Line:
 
 
 class TrajectoryPlot:
-    """The projection of a race as plotly figures, in 2-D and 3-D, with axes that only ever grow."""
+    """The projection of a race as plotly figures, in 2-D and 3-D, on equal axes that never jump."""
 
     def __init__(self, lines: tuple[Line, ...], degraded: Tensor, truth: Tensor | None):
         self._lines = lines
@@ -126,12 +126,12 @@ class TrajectoryPlot:
         }
 
     def _axes(self, points: NDArray[np.float64], share: NDArray[np.float64]) -> dict[str, Any]:
-        """Equal axes about the points seen so far; they grow but never shrink."""
+        """Equal axes about the points: they grow at once and shrink slowly, so nothing jumps."""
         dimensions = points.shape[1]
         low, high = points.min(0), points.max(0)
         if dimensions in self._reach:
-            low = np.minimum(low, self._reach[dimensions][0])
-            high = np.maximum(high, self._reach[dimensions][1])
+            low += 0.9 * np.minimum(0, self._reach[dimensions][0] - low)
+            high += 0.9 * np.maximum(0, self._reach[dimensions][1] - high)
         self._reach[dimensions] = np.stack([low, high])
         middle = (low + high) / 2
         half = max(1.0, float((high - low).max()) * 0.56)

@@ -8,8 +8,8 @@ from mrsampler.ui import restore
 from mrsampler.ui.examples import example_photo, examples
 from mrsampler.ui.live import Entrant, LiveRace
 
-SIDE = 256
-EVERY = 4  # of the frames after the first samples are done, to keep the file small
+SIDE = 224
+EVERY = 6  # of the frames after the first samples are done, to keep the file small
 
 
 def main() -> None:

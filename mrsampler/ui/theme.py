@@ -73,6 +73,8 @@ def theme() -> gr.themes.Base:
         block_label_background_fill="transparent",
         block_label_border_width="0px",
         block_title_text_weight="500",
+        block_title_text_color="#17191d",
+        block_title_text_color_dark="#eceef1",
         block_info_text_size="12px",
         form_gap_width="0px",
         layout_gap="16px",

@@ -135,11 +135,12 @@ new MutationObserver(draw).observe(document.body, { attributes: true, attributeF
 function settle(state) {
   stage.dataset.state = state;
   if (state !== 'recording') document.body.dataset.run = state;
+  if (state === 'finished' || state === 'stopped') document.body.dataset.outcome = 'there';
   const moving = ['running', 'waiting', 'recording'].includes(state);
   scrub.disabled = play.disabled = moving || frames.length < 2;
 }
 function apply(update, state) {
-  if (update.run !== run) { run = update.run; pause(); clear(); marked = null; }
+  if (update.run !== run) { run = update.run; pause(); clear(); marked = null; draw(); }
   if (update.setup) setup(update.setup);
   for (const frame of update.frames || []) append(frame);
   if (update.figures) { figures = update.figures; draw(); }

@@ -1,0 +1,263 @@
+"""The page in headless Chromium, against the real app and the bundled network.
+
+Needs Chromium (`CHROMIUM`, or `chromium` on the PATH). Without one these tests are skipped, loudly;
+with MRSAMPLER_REQUIRE_BROWSER set they fail. Screenshots go to tests/artefacts.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+ARTEFACTS = Path(__file__).parent / "artefacts"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+pytestmark = pytest.mark.browser
+
+# Chromium's own housekeeping would ask the internet; nothing of the page's is switched off.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def address():
+    """A running explorer on a free port, without a route to the internet for its own requests."""
+    if CHROMIUM is None:
+        reason = "NO CHROMIUM: the page was not tested in a browser"
+        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    ARTEFACTS.mkdir(exist_ok=True)
+    with (ARTEFACTS / "app.log").open("w") as log:
+        app = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            for _ in range(240):
+                assert app.poll() is None, (ARTEFACTS / "app.log").read_text()
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(url, timeout=5).close()
+                    break
+                time.sleep(0.5)
+            else:
+                pytest.fail("the app did not answer within two minutes")
+            yield url
+        finally:
+            app.terminate()
+            app.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser(address):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(address, browser):
+    """The page, opened and ready; fails at the end if it asked another host or erred."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    foreign, errors = [], []
+    local = (address, "data:", "blob:")
+    page.on("request", lambda r: None if r.url.startswith(local) else foreign.append(r.url))
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{address}?__theme=light")
+    page.wait_for_selector("#run", timeout=60_000)
+    page.wait_for_function("window.Plotly", timeout=60_000)
+    yield page
+    page.close()
+    assert foreign == [], "the page asked another host"
+    assert errors == [], "the page's console has errors"
+
+
+def slide(page, label, value):
+    """Sets a slider through its number box."""
+    box = page.get_by_label(f"number input for {label}", exact=True)
+    box.fill(str(value))
+    box.press("Enter")
+
+
+def choose_example(page, index):
+    page.locator(f"button[data-index='{index}']").click()
+    page.wait_for_function("document.body.dataset.run === 'idle'")
+    expect(page.locator("[data-panel=degraded] img")).to_have_attribute(
+        "src", re.compile("^data:image/jpeg")
+    )
+
+
+def wait_for_state(page, *states, timeout=120_000):
+    page.wait_for_function(
+        "states => states.includes(document.body.dataset.run)", arg=list(states), timeout=timeout
+    )
+
+
+def count(page, panel):
+    text = page.locator(f"[data-panel={panel}] .count em").text_content(timeout=60_000)
+    return int(text)
+
+
+WATCH = """() => {
+  window.seen = { a: new Set(), b: new Set(), points: [], removed: 0, states: new Set() };
+  for (const key of ['a', 'b']) {
+    const image = document.querySelector(`[data-panel=${key}] img`);
+    new MutationObserver(() => window.seen[key].add(image.src)).observe(image, {attributes: true});
+  }
+  new MutationObserver((changes) => changes.forEach((c) => c.removedNodes.forEach((n) => {
+    if (n.nodeName === 'IMG') window.seen.removed++;
+  }))).observe(document.querySelector('.panels'), {childList: true, subtree: true});
+  const plot = document.querySelector('.plot');
+  window.watcher = setInterval(() => {
+    window.seen.states.add(document.body.dataset.run);
+    if (plot.data) window.seen.points.push(plot.data.slice(0, 2).map((t) => t.x.length));
+  }, 30);
+}"""
+
+
+def test_a_recorded_race_plays_until_the_first_run(page):
+    expect(page.locator(".badge")).to_be_visible(timeout=20_000)
+    page.wait_for_function("document.querySelector('.scrub').disabled === false", timeout=30_000)
+    assert count(page, "b") == 100
+    page.screenshot(path=ARTEFACTS / "opening.png", full_page=True)
+
+
+def test_a_race_streams_both_samplers_and_their_trajectories(page):
+    choose_example(page, 1)
+    slide(page, "NFE", 6)
+    slide(page, "Baseline NFE", 12)
+    before = page.locator("[data-panel=a] .frame").bounding_box()
+    page.evaluate(WATCH)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    seen = page.evaluate("""() => {
+      clearInterval(window.watcher);
+      const s = window.seen;
+      return { a: s.a.size, b: s.b.size, points: s.points, removed: s.removed };
+    }""")
+    assert seen["a"] >= 5, "the MR Sampler's panel changed fewer than five times"
+    assert seen["b"] >= 5, "the baseline's panel changed fewer than five times"
+    assert seen["removed"] == 0, "an image was replaced instead of updated: it flickers"
+    final = page.evaluate("document.querySelector('.plot').data.map(t => t.x.length)")
+    assert final[:2] == [7, 13], "x_T and one point an evaluation"
+    grown = [b for a, b in seen["points"] if a >= 1]
+    assert len(set(grown)) >= 3, "the plot's traces did not grow while the race ran"
+    assert grown == sorted(grown)
+    assert (count(page, "a"), count(page, "b")) == (6, 12)
+    rows = page.locator(".results tbody tr")
+    expect(rows).to_have_count(3)
+    assert re.search(r"MR Sampler, ODE.*\b6\b.*\d\.\d\d", rows.nth(1).inner_text(), re.DOTALL)
+    assert page.locator("#slider img").count() >= 2
+    expect(page.get_by_role("button", name="Download the restored PNG")).to_be_enabled()
+    box = page.locator("[data-panel=a] .frame").bounding_box()
+    assert (box["width"], box["height"]) == (before["width"], before["height"])
+    page.screenshot(path=ARTEFACTS / "finished.png", full_page=True)
+
+
+def test_the_scrubber_moves_both_panels_without_a_run(page):
+    choose_example(page, 1)
+    slide(page, "NFE", 4)
+    slide(page, "Baseline NFE", 6)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    asked = []
+    page.on("request", lambda r: asked.append(r.url))
+    last = page.locator("[data-panel=b] img").get_attribute("src")
+    for value in range(7):
+        page.locator(".scrub").fill(str(value))
+        assert (count(page, "a"), count(page, "b")) == (min(value, 4), value)
+    page.locator(".scrub").fill("2")
+    assert page.locator("[data-panel=b] img").get_attribute("src") != last
+    page.locator("[data-view=x0]").click()
+    predicted = page.locator("[data-panel=b] img").get_attribute("src")
+    page.locator("[data-view=x]").click()
+    assert page.locator("[data-panel=b] img").get_attribute("src") != predicted
+    page.locator("[data-dims='3']").click()
+    page.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
+    # The finished pictures may still be on their way; a run would join the queue.
+    assert [url for url in asked if re.search("/(queue|call|run)/", url)] == []
+
+
+def test_stop_ends_a_long_run_within_two_evaluations(page):
+    choose_example(page, 1)
+    slide(page, "NFE", 100)
+    page.locator("#run").click()
+    page.wait_for_function(
+        "+(document.querySelector('[data-panel=a] .count em')?.textContent || 0) >= 3"
+        " && document.body.dataset.run === 'running'",
+        timeout=60_000,
+    )
+    at_click = page.evaluate("""() => {
+      const reached = +document.querySelector('[data-panel=a] .count em').textContent;
+      document.querySelector('#stop').click();
+      return reached;
+    }""")
+    wait_for_state(page, "stopped", timeout=30_000)
+    # The click's own way to the server is the time of part of an evaluation.
+    assert count(page, "a") <= at_click + 2
+    expect(page.locator(".words")).to_contain_text("Stopped")
+    expect(page.locator("#run")).to_be_visible()
+    assert page.locator("[data-panel=a] img").get_attribute("src").startswith("data:image/jpeg")
+    page.screenshot(path=ARTEFACTS / "stopped.png", full_page=True)
+
+
+def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_goes_on(page, tmp_path):
+    fake = tmp_path / "holiday.png"
+    fake.write_text("this is no picture", encoding="utf-8")
+    page.set_input_files("input[type=file]", fake)
+    toast = page.locator(".toast-body")
+    expect(toast).to_contain_text("not a picture that can be read", timeout=20_000)
+    page.screenshot(path=ARTEFACTS / "bad-file.png", full_page=True)
+    choose_example(page, 2)
+    slide(page, "NFE", 1)
+    slide(page, "Baseline NFE", 1)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+
+
+def test_a_photo_of_ones_own_is_taken_as_damaged_and_has_no_score(page):
+    page.set_input_files("input[type=file]", ROOT / "assets" / "examples" / "noisy.jpg")
+    page.wait_for_function("document.querySelector('[data-panel=truth].unknown')", timeout=20_000)
+    slide(page, "NFE", 2)
+    slide(page, "Baseline NFE", 2)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    assert "unknown" in page.locator(".results").inner_text()
+    assert page.locator("[data-panel=a] .score").inner_text().strip() == ""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_page_fits_its_window_in_both_themes(address, browser, width, theme):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(f"{address}?__theme={theme}")
+    page.wait_for_selector("#run", timeout=60_000)
+    expect(page.locator(".badge")).to_be_visible(timeout=20_000)
+    page.wait_for_function("document.querySelector('.scrub').disabled === false", timeout=30_000)
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert overflow <= 0, "the page scrolls sideways"
+    run = page.locator("#run").bounding_box()
+    assert run["y"] + run["height"] <= 900, "Run is out of sight"
+    page.screenshot(path=ARTEFACTS / f"page-{width}-{theme}.png", full_page=True)
+    page.close()
