@@ -1,0 +1,90 @@
+"""The page's endpoint /restore, through gradio_client against the real app."""
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from mrsampler.ui.examples import examples
+from mrsampler.ui.page import build
+
+PHOTO = examples()[1].path
+
+
+@pytest.fixture(scope="module")
+def client():
+    demo = build()
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    yield Client(url, verbose=False)
+    demo.close()
+
+
+def restore(client, photo=PHOTO, **settings):
+    job = client.submit(handle_file(str(photo)), api_name="/restore", **settings)
+    job.result()
+    return job.outputs()
+
+
+def test_it_streams_a_report_for_every_evaluation_and_ends_with_the_photo(client, tmp_path):
+    small = tmp_path / "small.png"
+    Image.open(PHOTO).resize((96, 64)).convert("RGBA").save(small)
+    outputs = restore(client, small, task="noisy", solver="mrs-ode-d-2", nfe=3, seed=7)
+    reports = [report for _, report in outputs]
+    assert [r["nfe"] for r in reports if r["state"] == "running"] == [0, 1, 2, 3]
+    assert reports[0]["t"] == 100 and reports[-1]["t"] == 0
+    assert reports[-1]["state"] == "finished"
+    with Image.open(outputs[-1][0]) as picture:
+        assert (picture.format, picture.size) == ("PNG", (96, 64))
+
+
+def test_the_same_seed_gives_the_same_pixels(client, tmp_path):
+    small = tmp_path / "small.png"
+    Image.open(PHOTO).resize((64, 64)).save(small)
+    settings = {"task": "noisy", "solver": "posterior", "nfe": 2}
+    first, second, other = (
+        Image.open(restore(client, small, seed=seed, **settings)[-1][0]).tobytes()
+        for seed in (1, 1, 2)
+    )
+    assert first == second != other
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"task": "sunny"}, "task must be one of motion-blurry"),
+        ({"solver": "magic"}, "solver must be one of mrs-ode-d-1"),
+        ({"spacing": "odd"}, "spacing must be one of uniform-t"),
+        ({"nfe": 0}, "nfe must be from 1 to 1000"),
+        ({"nfe": "many"}, "nfe must be from 1 to 1000"),
+        ({"largest_side": 9000}, "largest_side must be from 32 to 1024"),
+        ({"checkpoint": "../secret"}, "checkpoint must be one of"),
+    ],
+)
+def test_a_setting_out_of_range_gets_a_sentence(client, settings, sentence):
+    with pytest.raises(AppError, match=sentence):
+        restore(client, **settings)
+
+
+def test_a_file_that_is_no_picture_gets_a_sentence(client, tmp_path):
+    fake = tmp_path / "fake.png"
+    fake.write_text("no picture", encoding="utf-8")
+    with pytest.raises(AppError, match="not a picture that can be read"):
+        restore(client, fake)
+
+
+def test_its_parameters_are_named_and_documented(client):
+    endpoint = client.view_api(return_format="dict")["named_endpoints"]["/restore"]
+    parameters = {p["parameter_name"]: p for p in endpoint["parameters"]}
+    assert list(parameters) == [
+        "image",
+        "task",
+        "solver",
+        "nfe",
+        "seed",
+        "spacing",
+        "checkpoint",
+        "largest_side",
+    ]
+    assert parameters["nfe"]["parameter_default"] == 10
+    assert "Network evaluations" in str(parameters["nfe"])
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/restore"]

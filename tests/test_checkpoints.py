@@ -1,0 +1,246 @@
+"""Weights on disk and back, or a precise refusal."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mrsampler import TASKS, checkpoints
+from mrsampler.networks import ResidualUNet
+
+SMALL = {"channels": (8, 12), "blocks": (1, 1), "embedding": 16}
+
+
+def network(seed=0, **settings):
+    torch.manual_seed(seed)
+    made = ResidualUNet(**SMALL | settings)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return made
+
+
+def card(of, **changes):
+    return {
+        "architecture": "residual-unet",
+        "config": of.config,
+        "target": "velocity",
+        "process": {"max_sigma": 50 / 255, "schedule": "cosine", "num_steps": 100},
+        "tasks": list(TASKS),
+    } | changes
+
+
+@pytest.fixture
+def saved(tmp_path):
+    of = network()
+    path = tmp_path / "mine.safetensors"
+    checkpoints.save(path, of, card(of))
+    return path, of
+
+
+def rewrite(path, **changes):
+    card_path = path.with_suffix(".json")
+    card_path.write_text(json.dumps(json.loads(card_path.read_text()) | changes))
+
+
+def test_a_checkpoint_comes_back_to_half_precision(saved):
+    path, of = saved
+    back = checkpoints.read(path)
+    for name, value in of.state_dict().items():
+        # Half precision has 11 bits; below 6.1e-5 its steps stay 6e-8.
+        got = back.denoiser.network.state_dict()[name]
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, value, rtol=2**-11, atol=3e-8)
+    assert (back.name, back.denoiser.target, back.tasks) == ("mine", "velocity", TASKS)
+    assert back.process.sigma_inf == pytest.approx(50 / 255) and back.process.T == 100
+    assert back.card["config"]["channels"] == [8, 12]
+
+
+def test_what_is_read_is_ready_to_be_called_and_not_to_be_trained(saved):
+    path, of = saved
+    read = checkpoints.read(path).denoiser.network
+    assert not read.training and not any(p.requires_grad for p in read.parameters())
+    x, mu = torch.rand(2, 1, 3, 32, 32)
+    expected = of(x, mu, 20.0, 3)
+    # Weights are off by 2^-12 of themselves, a dozen layers deep.
+    torch.testing.assert_close(read(x, mu, 20.0, 3), expected, rtol=0, atol=5e-3)
+
+
+def test_only_whole_files_are_ever_in_place_and_nothing_else_is_left(saved):
+    path, of = saved
+    checkpoints.save(path, of, card(of, target="noise"))
+    assert sorted(p.name for p in path.parent.iterdir()) == ["mine.json", "mine.safetensors"]
+    assert checkpoints.read(path).denoiser.target == "noise"
+
+
+def test_a_save_cut_short_leaves_the_old_weights(saved, monkeypatch):
+    path, of = saved
+    before = path.read_bytes()
+
+    def cut_short(weights, target):
+        target.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", cut_short)
+    with pytest.raises(OSError, match="no space"):
+        checkpoints.save(path, network(1), card(of))
+    assert path.read_bytes() == before
+    checkpoints.read(path)
+
+
+def test_the_suffix_may_be_left_out(saved):
+    path, _ = saved
+    assert checkpoints.read(path.with_suffix("")).name == "mine"
+    assert checkpoints.read(str(path)).name == "mine"
+
+
+@pytest.mark.parametrize("name", ["model-v1.5", "bundled", "a.b.c"])
+def test_a_name_with_dots_is_found_by_path_and_by_name(tmp_path, monkeypatch, name):
+    of = network()
+    checkpoints.save(tmp_path / f"{name}.safetensors", of, card(of))
+    assert checkpoints.read(tmp_path / name).name == name
+    assert checkpoints.read(tmp_path / f"{name}.safetensors").name == name
+    monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
+    assert checkpoints.names() == [name]
+    assert checkpoints.read(name).name == name
+    assert checkpoints.read(f"{name}.safetensors").name == name
+
+
+def test_one_name_is_never_taken_for_another(tmp_path, monkeypatch):
+    of = network()
+    checkpoints.save(tmp_path / "model.safetensors", of, card(of))
+    monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
+    for name in ("model.v2", "model.pt", "mode", "model.json"):
+        with pytest.raises(FileNotFoundError, match="no checkpoint"):
+            checkpoints.read(name)
+
+
+def test_the_default_is_the_first_of_the_names(tmp_path, monkeypatch):
+    of = network()
+    for name in ("zebra", "bundled", "ant"):
+        checkpoints.save(tmp_path / f"{name}.safetensors", of, card(of))
+    monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
+    assert checkpoints.names() == ["bundled", "ant", "zebra"]
+
+
+def test_a_missing_checkpoint_is_named_with_those_there_are(tmp_path, monkeypatch):
+    of = network()
+    checkpoints.save(tmp_path / "bundled.safetensors", of, card(of))
+    monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
+    with pytest.raises(FileNotFoundError, match="no checkpoint 'nothing'.*bundled"):
+        checkpoints.read("nothing")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
+        checkpoints.read(tmp_path / "nowhere.safetensors")
+
+
+def test_weights_without_a_card_say_which_is_missing(saved):
+    path, _ = saved
+    path.with_suffix(".json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no card: mine\.json is missing"):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"card"', "{}", "\x00\x01"])
+def test_a_card_that_is_no_card_is_refused(saved, text):
+    path, _ = saved
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match=r"the card mine\.json (cannot be used|is damaged)"):
+        checkpoints.read(path)
+
+
+def test_a_card_that_is_not_text_is_refused(saved):
+    path, _ = saved
+    path.with_suffix(".json").write_bytes(b"\xff\xfe\x80card")
+    with pytest.raises(ValueError, match=r"the card mine\.json (cannot be used|is damaged)"):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "transformer"},
+        {"architecture": ["residual-unet"]},
+        {"config": {"width": 3}},
+        {"config": [1, 2]},
+        {"config": {"channels": [8], "blocks": [1, 1]}},
+        {"process": {"schedule": "cubic"}},
+        {"process": {"speed": 1}},
+        {"process": None},
+        {"target": "score"},
+        {"target": None},
+        {"tasks": None},
+        {"tasks": 3},
+    ],
+    ids=str,
+)
+def test_a_card_that_says_what_cannot_be_is_refused_and_named(saved, changes):
+    path, _ = saved
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match=r"mine"):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize("key", ["architecture", "config", "target", "process", "tasks"])
+def test_a_card_that_lacks_something_names_it(saved, key):
+    path, _ = saved
+    card_path = path.with_suffix(".json")
+    content = json.loads(card_path.read_text())
+    del content[key]
+    card_path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=key):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise"])
+def test_damaged_weights_are_refused(saved, damage):
+    path, _ = saved
+    content = path.read_bytes()
+    path.write_bytes(
+        {"cut": content[: len(content) // 2], "empty": b"", "noise": b"\x07" * 5000}[damage]
+    )
+    with pytest.raises(ValueError, match=r"mine\.safetensors does not hold the weights"):
+        checkpoints.read(path)
+
+
+@pytest.mark.parametrize("damage", ["shape", "missing", "extra"])
+def test_weights_of_another_architecture_are_refused_whole(saved, damage):
+    path, of = saved
+    weights = load_file(path)
+    if damage == "shape":
+        checkpoints.save(path, network(channels=(8, 16)), card(of))
+    elif damage == "missing":
+        weights.pop("head.bias")
+        save_file(weights, path)
+    else:
+        save_file(weights | {"tail.bias": torch.zeros(3)}, path)
+    named = {"shape": "size mismatch", "missing": "head.bias", "extra": "tail.bias"}[damage]
+    with pytest.raises(ValueError, match=f"does not hold the weights.*{named}"):
+        checkpoints.read(path)
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_pickle_is_never_loaded_whatever_its_name(saved, tmp_path):
+    path, of = saved
+    sprung = tmp_path / "sprung"
+    torch.save({"weights": of.state_dict(), "trap": Trap(sprung)}, path)
+    with pytest.raises(ValueError, match="does not hold the weights"):
+        checkpoints.read(path)
+    torch.save({"trap": Trap(sprung)}, tmp_path / "other.pt")
+    with pytest.raises((FileNotFoundError, ValueError)):
+        checkpoints.read(tmp_path / "other.pt")
+    assert not sprung.exists()
+
+
+def test_the_bundled_checkpoint_if_any_can_be_read():
+    for name in checkpoints.names():
+        assert checkpoints.read(name).tasks == TASKS

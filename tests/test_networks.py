@@ -1,0 +1,143 @@
+"""The bundled network: its shapes, its size, and what it is before training."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mrsampler.networks import ARCHITECTURES, ResidualUNet
+from mrsampler.networks.residual_unet import pad_to_multiple
+
+
+def small(seed=0):
+    """A small network with random weights everywhere, so that no path is closed by a zero."""
+    torch.manual_seed(seed)
+    network = ResidualUNet(channels=(8, 12, 16), blocks=(1, 1, 1), embedding=16)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return network.eval()
+
+
+def pair(batch, height, width, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(2, batch, 3, height, width, generator=generator).unbind()
+
+
+@pytest.fixture(scope="module")
+def full():
+    torch.manual_seed(0)
+    return ResidualUNet().eval()
+
+
+@pytest.mark.parametrize(
+    "size", [(32, 32), (33, 32), (37, 61), (32, 127), (96, 40), (1, 1), (7, 200)]
+)
+def test_any_height_and_width_comes_back_as_it_went_in(full, size):
+    x, mu = pair(1, *size)
+    with torch.no_grad():
+        for network in (full, small()):
+            output = network(x, mu, 50.0, 3)
+            assert output.shape == x.shape and output.dtype == torch.float32
+            # A single pixel has no spread: its statistics are not finite.
+            assert torch.isfinite(output).all() or size == (1, 1)
+
+
+def test_t_and_task_may_be_numbers_or_one_an_image():
+    network = small()
+    x, mu = pair(3, 32, 40)
+    with torch.no_grad():
+        alike = network(x, mu, 41.5, 7)
+        torch.testing.assert_close(
+            network(x, mu, torch.full((3,), 41.5), torch.full((3,), 7)), alike, rtol=0, atol=1e-6
+        )
+        torch.testing.assert_close(
+            network(x, mu, torch.tensor(41.5), torch.tensor(7)), alike, rtol=0, atol=1e-6
+        )
+        times, tasks = torch.tensor([0.0, 50.0, 100.0]), torch.tensor([0, 4, 9])
+        mixed = network(x, mu, times, tasks)
+        for i in range(3):
+            alone = network(x[i : i + 1], mu[i : i + 1], times[i].item(), tasks[i].item())
+            torch.testing.assert_close(mixed[i : i + 1], alone, rtol=0, atol=1e-5)
+
+
+def test_it_heeds_x_mu_t_and_the_task():
+    network = small()
+    x, mu = pair(1, 32, 32)
+    with torch.no_grad():
+        base = network(x, mu, 50.0, 3)
+        for other in (
+            network(x + 0.1, mu, 50.0, 3),
+            network(x, mu + 0.1, 50.0, 3),
+            network(x, mu, 51.0, 3),
+            network(x, mu, 50.0, 4),
+        ):
+            assert (other - base).abs().max() > 1e-4
+
+
+def test_all_ten_tasks_are_known_and_an_eleventh_is_not():
+    network = small()
+    x, mu = pair(1, 32, 32)
+    with torch.no_grad():
+        outputs = [network(x, mu, 50.0, task) for task in range(10)]
+    assert all(not torch.equal(a, b) for a, b in zip(outputs, outputs[1:], strict=False))
+    with pytest.raises(IndexError):
+        network(x, mu, 50.0, 10)
+
+
+def test_before_training_it_predicts_zero(full):
+    x, mu = pair(2, 48, 32)
+    with torch.no_grad():
+        assert (full(x, mu, 70.0, 1) == 0).all()
+
+
+def test_its_output_is_in_units_of_its_scale():
+    network = small()
+    x, mu = pair(1, 32, 32)
+    with torch.no_grad():
+        base = network(mu, mu, 50.0, 3)  # x - mu = 0: the scale enters at the output alone
+        network.scale *= 2
+        torch.testing.assert_close(network(mu, mu, 50.0, 3), 2 * base)
+    assert x.shape == base.shape
+
+
+def test_it_has_at_most_four_million_parameters(full):
+    assert sum(p.numel() for p in full.parameters()) <= 4_000_000
+
+
+def test_it_costs_at_most_five_billion_multiply_accumulates_at_256_pixels(full):
+    x, mu = pair(1, 256, 256)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        full(x, mu, 50.0, 3)
+    # The counter counts a multiplication and an addition apart.
+    assert 0.5e9 < counter.get_total_flops() / 2 <= 5e9
+
+
+def test_its_config_makes_the_same_network_again():
+    network = small()
+    again = ARCHITECTURES["residual-unet"](**network.config)
+    again.load_state_dict(network.state_dict(), strict=True)
+    x, mu = pair(1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(x, mu, 5.0, 2), network(x, mu, 5.0, 2))
+
+
+def test_gradients_reach_every_weight():
+    network = small()
+    x, mu = pair(2, 32, 32)
+    network(x, mu, torch.tensor([3.0, 90.0]), torch.tensor([0, 1])).square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (3, 3), (1, 16)])
+def test_padding_reaches_the_next_multiple_and_leaves_the_picture_where_it_was(size):
+    x = torch.rand(1, 3, *size)
+    padded = pad_to_multiple(x, 16)
+    assert padded.shape[-2] % 16 == 0 and padded.shape[-1] % 16 == 0
+    assert all(p - s < 16 for p, s in zip(padded.shape[-2:], size, strict=True))
+    assert torch.equal(padded[..., : size[0], : size[1]], x)
+
+
+def test_padding_reflects():
+    x = torch.arange(20.0).reshape(1, 1, 1, 20).expand(1, 1, 16, 20)
+    assert pad_to_multiple(x, 16)[0, 0, 0, 20:23].tolist() == [18.0, 17.0, 16.0]

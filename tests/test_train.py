@@ -1,0 +1,308 @@
+"""Training: a few steps of a tiny network on three synthetic photos."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mrsampler import TASKS, MeanRevertingSDE, checkpoints, train
+from mrsampler.networks import ResidualUNet
+from mrsampler.train import DegradedCrops, TrainConfig, read_photos
+
+TINY = {"channels": (8, 8), "blocks": (1, 1), "embedding": 8}
+
+
+def picture(seed, height=72, width=80):
+    """Shading, a disc and texture, (H, W, 3) uint8."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 80
+    shade = 110 + 60 * np.sin(4 * x + 3 * y + seed) + 50 * ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.05)
+    return (shade[..., None] + random.normal(0, 8, (height, width, 3))).clip(0, 255).astype("uint8")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "photos"
+    images.mkdir()
+    for seed in range(3):
+        Image.fromarray(picture(seed)).save(images / f"{seed}.png")
+    return images
+
+
+@pytest.fixture
+def config(folder, tmp_path, monkeypatch):
+    """20 steps: a clock that says every step takes one second, and a budget of 20."""
+    ticks = itertools.count()
+    monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    monkeypatch.setattr(train, "ResidualUNet", partial(ResidualUNet, **TINY))
+    return TrainConfig(
+        images=folder,
+        out=tmp_path / "out" / "tiny",
+        minutes=20 / 60,
+        batch=2,
+        crop=32,
+        workers=0,
+        device="cpu",
+        save_every=1000,
+    )
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """Every loss of the run."""
+    seen = []
+
+    def recording(*arguments):
+        loss = original(*arguments)
+        seen.append(loss.item())
+        return loss
+
+    original = train._loss
+    monkeypatch.setattr(train, "_loss", recording)
+    return seen
+
+
+def state_of(config):
+    return torch.load(config.out.with_name(config.out.name + ".state.pt"), weights_only=True)
+
+
+def test_a_run_makes_a_checkpoint_its_card_and_a_state(config, losses):
+    path = train.train(config)
+    assert path == config.out.with_name("tiny.safetensors")
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "tiny.json",
+        "tiny.safetensors",
+        "tiny.state.pt",
+    ]
+    assert len(losses) == 20 and all(math.isfinite(loss) and loss > 0 for loss in losses)
+    checkpoint = checkpoints.read(path)
+    assert checkpoint.tasks == TASKS and checkpoint.denoiser.target == "velocity"
+    assert checkpoint.process.alpha(50) == MeanRevertingSDE().alpha(50)
+    training = checkpoint.card["training"]
+    assert (training["steps"], training["crops_seen"], training["photos"]) == (20, 40, 3)
+    # Nothing of the machine it was trained on.
+    assert str(config.images) not in json.dumps(checkpoint.card)
+    assert str(config.out) not in json.dumps(checkpoint.card)
+    assert any(value.any() for value in checkpoint.denoiser.network.head.parameters())
+
+
+def test_training_lowers_the_loss(config, losses):
+    train.train(replace(config, minutes=100 / 60, batch=4))
+    assert np.mean(losses[-20:]) < np.mean(losses[:20])
+
+
+def test_two_runs_of_one_seed_are_the_same(config, losses, tmp_path):
+    train.train(replace(config, minutes=5 / 60))
+    train.train(replace(config, minutes=5 / 60, out=tmp_path / "again"))
+    assert losses[:5] == losses[5:]
+    train.train(replace(config, minutes=5 / 60, out=tmp_path / "other", seed=1))
+    assert losses[10:] != losses[:5]
+
+
+def test_a_run_resumes_where_it_stopped(config, losses):
+    train.train(config)
+    before = state_of(config)
+    assert before["progress"]["step"] == 20
+    train.train(config)  # its budget is spent
+    assert state_of(config)["progress"]["step"] == 20 and len(losses) == 20
+    train.train(replace(config, minutes=26 / 60))
+    after = state_of(config)
+    assert after["progress"]["step"] == 26 and len(losses) == 26
+    assert after["progress"]["seconds"] == pytest.approx(26)
+    card = json.loads(config.out.with_name("tiny.json").read_text())
+    assert card["training"]["steps"] == 26
+    # Weights and the optimizer's moments go on from where they were.
+    name = "head.weight"
+    drift = (after["network"][name] - before["network"][name]).abs().max()
+    assert 0 < drift < 6 * 1.1 * config.learning_rate * 20 / 300
+    assert after["optimizer"]["state"][0]["step"] == 26
+
+
+def test_an_interrupted_run_keeps_its_last_save_and_resumes_from_it(config, monkeypatch):
+    original, calls = train._loss, itertools.count(1)
+
+    def interrupted(*arguments):
+        if next(calls) == 15:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(train, "_loss", interrupted)
+    config = replace(config, save_every=6 / 60)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(config)
+    saved = state_of(config)["progress"]["step"]
+    assert 6 < saved <= 14
+    assert (
+        checkpoints.read(config.out.with_name("tiny.safetensors")).card["training"]["steps"]
+        == saved
+    )
+    monkeypatch.setattr(train, "_loss", original)
+    train.train(config)
+    progress = state_of(config)["progress"]
+    assert progress["seconds"] >= 20 and progress["step"] > saved
+
+
+def test_a_state_cut_short_in_writing_leaves_the_one_before(config, monkeypatch):
+    train.train(config)
+
+    def cut_short(state, path):
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", cut_short)
+    with pytest.raises(OSError, match="no space"):
+        train.train(replace(config, minutes=25 / 60))
+    assert state_of(config)["progress"]["step"] == 20
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(config, monkeypatch):
+    train.train(config)
+    before = config.out.with_name("tiny.safetensors").read_bytes()
+    original = train._loss
+    monkeypatch.setattr(train, "_loss", lambda *arguments: original(*arguments) * math.nan)
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        train.train(replace(config, minutes=60 / 60))
+    assert config.out.with_name("tiny.safetensors").read_bytes() == before
+    assert state_of(config)["progress"]["step"] == 20
+
+
+@pytest.mark.parametrize("target", ["score", ""])
+def test_a_target_that_cannot_be_trained_is_refused_before_the_work(config, losses, target):
+    with pytest.raises(ValueError, match="target"):
+        train.train(replace(config, target=target))
+    assert losses == [] and not config.out.parent.exists()
+
+
+def test_a_noise_target_is_trained_as_one(config):
+    path = train.train(replace(config, minutes=3 / 60, target="noise"))
+    assert checkpoints.read(path).denoiser.target == "noise"
+
+
+def test_the_loss_of_an_exact_network_is_zero():
+    """Of both targets: the network is handed the truth, which it can compute from x0."""
+    process = MeanRevertingSDE()
+    x0, mu = torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    batch = [x0, mu, torch.tensor([0, 1, 2])]
+
+    class Exact(torch.nn.Module):
+        scale = 0.2
+
+        def __init__(self, target):
+            super().__init__()
+            self.target = target
+
+        def forward(self, x, mu, t, task):
+            alpha, sigma = (
+                value.float()[:, None, None, None] for value in (process.alpha(t), process.sigma(t))
+            )
+            noise = (x - mu - alpha * (x0 - mu)) / sigma
+            if self.target == "noise":
+                return noise * self.scale if False else noise
+            s = process.sigma_inf
+            return alpha * s * noise - sigma / s * (x0 - mu)
+
+    for target in ("velocity",):
+        config = TrainConfig(images=None, out=None, target=target)
+        torch.manual_seed(0)
+        loss = train._loss(Exact(target), process, batch, config).item()
+        wrong = train._loss(Exact("noise"), process, batch, config).item()
+        assert abs(loss) < 1e-3 < wrong
+
+
+# --- the data ------------------------------------------------------------------------------------
+
+
+def crops(folder, count, monkeypatch=None, **settings):
+    config = TrainConfig(images=folder, out=folder, crop=32, **settings)
+    stream = iter(DegradedCrops(read_photos(folder, 32), config, settings.pop("start", 0)))
+    return list(itertools.islice(stream, count))
+
+
+def same(one, other):
+    return all(
+        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) and a[2] == b[2]
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_the_stream_of_crops_is_decided_by_the_seed(folder):
+    first = crops(folder, 8)
+    assert same(first, crops(folder, 8))
+    assert not same(first, crops(folder, 8, seed=1))
+
+
+def test_a_resumed_run_sees_other_crops(folder):
+    config = TrainConfig(images=folder, out=folder, crop=32)
+    photos = read_photos(folder, 32)
+    one, other = (list(itertools.islice(DegradedCrops(photos, config, s), 4)) for s in (0, 20))
+    assert not same(one, other)
+
+
+def test_crops_are_pictures_of_the_size_asked_for(folder):
+    for x0, mu, task in crops(folder, 40):
+        assert x0.shape == mu.shape == (3, 32, 32)
+        for image in (x0, mu):
+            assert image.dtype == torch.float32 and image.min() >= 0 and image.max() <= 1
+        assert 0 <= task < len(TASKS)
+
+
+def test_every_task_and_every_photo_turns_up(folder):
+    tasks = {task for _, _, task in crops(folder, 300, crops_per_photo=1)}
+    assert tasks == set(range(len(TASKS)))
+
+
+def test_mu_is_the_degraded_x0_of_the_task_it_says(folder, monkeypatch):
+    seen = []
+
+    def degrade(image, task, severity, generator):
+        seen.append((task, severity))
+        return image / 2 + TASKS.index(task) / 100
+
+    monkeypatch.setattr(train, "degrade", degrade)
+    for x0, mu, task in crops(folder, 40, crops_per_photo=1):
+        torch.testing.assert_close(mu, x0 / 2 + task / 100)
+    severities = [severity for _, severity in seen]
+    assert 0 <= min(severities) < 0.2 and 0.8 < max(severities) <= 1
+
+
+def test_a_photo_is_degraded_whole_before_it_is_cropped(folder, monkeypatch):
+    shapes = []
+    monkeypatch.setattr(
+        train, "degrade", lambda image, *rest: shapes.append(tuple(image.shape)) or image
+    )
+    crops(folder, 6)
+    assert set(shapes) == {(3, 72, 72)}
+
+
+def test_photos_too_small_and_files_that_are_none_are_left_out(folder):
+    Image.new("RGB", (20, 200)).save(folder / "thin.png")
+    (folder / "notes.txt").write_text("not a photo")
+    Image.fromarray(picture(9)).convert("L").save(folder / "GREY.JPG")
+    photos = read_photos(folder, 32)
+    assert [tuple(p.shape) for p in photos] == [(3, 72, 80)] * 4
+    assert all(p.dtype == torch.uint8 for p in photos)
+
+
+def test_a_folder_without_usable_photos_is_refused(tmp_path, folder):
+    with pytest.raises(ValueError, match="no photo of at least 100 x 100"):
+        read_photos(folder, 100)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no photo"):
+        read_photos(tmp_path / "empty", 32)
+
+
+def test_training_leaves_the_callers_number_of_threads_alone(config):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        train.train(replace(config, minutes=1 / 60))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
