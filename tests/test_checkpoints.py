@@ -128,7 +128,7 @@ def test_a_missing_checkpoint_is_named_with_those_there_are(tmp_path, monkeypatc
     of = network()
     checkpoints.save(tmp_path / "bundled.safetensors", of, card(of))
     monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
-    with pytest.raises(FileNotFoundError, match="no checkpoint 'nothing'.*bundled"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint 'nothing'.*bundled"):
         checkpoints.read("nothing")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
         checkpoints.read(tmp_path / "nowhere.safetensors")

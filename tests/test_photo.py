@@ -151,7 +151,7 @@ def test_floating_point_values_that_are_not_finite_do_not_spoil_the_rest():
     levels = np.full((HEIGHT, WIDTH), 0.25, dtype=np.float32)
     levels[3, 4], levels[5, 6], levels[7, 8] = np.nan, np.inf, 0.75
     got = read(encoded(Image.fromarray(levels), "TIFF")).rgb
-    assert torch.isfinite(got).all() and 0 <= got.min() and got.max() <= 1
+    assert torch.isfinite(got).all() and got.min() >= 0 and got.max() <= 1
     assert got[0, 0, 0].item() == pytest.approx(0.25) and got[0, 7, 8].item() == pytest.approx(0.75)
 
 
@@ -318,7 +318,7 @@ def test_a_side_under_32_pixels_is_refused_with_its_size(size):
 def test_fit_within_scales_down_to_the_largest_side(shape, largest, expected):
     result = fit_within(torch.rand(3, *shape), largest)
     assert tuple(result.shape) == (3, *expected)
-    assert 0 <= result.min() and result.max() <= 1
+    assert result.min() >= 0 and result.max() <= 1
 
 
 def test_fit_within_refuses_a_largest_side_no_photo_can_have():

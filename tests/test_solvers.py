@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_the_first_order_solvers_are_ddim(solver, eta, spacing):
     )
     nodes = timesteps(PROCESS, steps, spacing)
     x = mu + PROCESS.sigma_inf * draws[0]
-    for i, (s, t) in enumerate(zip(nodes, nodes[1:], strict=False)):
+    for i, (s, t) in enumerate(pairwise(nodes)):
         data = (x - mu - s.sigma * outputs[i]) / s.alpha
         x = ddim(mu, x, data, outputs[i], draws[i + 1], s, t, eta)
         torch.testing.assert_close(computed[i + 1], x, rtol=1e-10, atol=1e-10)
@@ -270,9 +271,14 @@ def test_euler_at_100_unit_strides_is_the_published_one(solver, step, sign):
     )
     # The published code subtracts its noise, ours adds it.
     expected = published_run(
-        PublishedIRSDE(False), step, mu, mu + 50 / 255 * draws[0], outputs, sign * draws,
+        PublishedIRSDE(False),
+        step,
+        mu,
+        mu + 50 / 255 * draws[0],
+        outputs,
+        sign * draws,
         range(100, 0, -1),
-    )  # fmt: skip
+    )
     for a, b in zip(computed, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
@@ -289,9 +295,14 @@ def test_posterior_published_moves_by_unit_strides_and_does_not_reach_the_data()
     computed = run(network, mu, "posterior-published", "noise", nfe, draws)
     assert seen == [100, 89, 78, 67, 56, 45, 34, 23, 12, 1]
     expected = published_run(
-        published, PublishedIRSDE.reverse_posterior_step, mu, mu + 50 / 255 * draws[0], outputs,
-        draws, seen,
-    )  # fmt: skip
+        published,
+        PublishedIRSDE.reverse_posterior_step,
+        mu,
+        mu + 50 / 255 * draws[0],
+        outputs,
+        draws,
+        seen,
+    )
     for a, b in zip(computed, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
@@ -518,8 +529,9 @@ def betas(process):
 
 def assert_same_path(solver, draws, theirs, spacing, **settings):
     denoiser, mu, x_T = mixture_run(PROCESS)
-    ours = run(denoiser.network, mu, solver, "noise", 20, draws, x_T=x_T, spacing=spacing,
-               **settings)  # fmt: skip
+    ours = run(
+        denoiser.network, mu, solver, "noise", 20, draws, x_T=x_T, spacing=spacing, **settings
+    )
     assert len(ours) == len(theirs) == 21
     for a, b in zip(ours, theirs, strict=True):
         assert ((a - b).norm() / (b - mu).norm()).item() <= 1e-5
@@ -555,6 +567,7 @@ def test_ddim_in_diffusers_takes_the_same_path(solver, eta):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*algorithm_types dpmsolver:FutureWarning")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_dpm_solver_in_diffusers_takes_the_same_path(solver, algorithm, order, spacing):
     from diffusers import DPMSolverMultistepScheduler
 
@@ -601,9 +614,20 @@ def test_network_calls_are_counted_and_stay_within_what_was_asked(solver, nfe, z
 
 
 def test_the_registry_describes_each_solver():
-    assert {"mrs-ode-n-1", "mrs-ode-n-2", "mrs-ode-d-1", "mrs-ode-d-2", "mrs-sde-n-1",
-            "mrs-sde-n-2", "mrs-sde-d-1", "mrs-sde-d-2", "posterior", "posterior-published",
-            "euler", "euler-maruyama"} <= set(SOLVERS)  # fmt: skip
+    assert {
+        "mrs-ode-n-1",
+        "mrs-ode-n-2",
+        "mrs-ode-d-1",
+        "mrs-ode-d-2",
+        "mrs-sde-n-1",
+        "mrs-sde-n-2",
+        "mrs-sde-d-1",
+        "mrs-sde-d-2",
+        "posterior",
+        "posterior-published",
+        "euler",
+        "euler-maruyama",
+    } <= set(SOLVERS)
     for name, solver in SOLVERS.items():
         assert solver.description and solver.evaluations >= 1
         if name.startswith("mrs-"):

@@ -1,6 +1,7 @@
 """Where the steps fall."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_a_grid_runs_from_T_down_to_0_in_the_steps_asked_for(spacing, steps):
         times = [n.t for n in nodes]
         assert len(nodes) == steps + 1
         assert (times[0], times[-1]) == (100.0, 0.0)
-        assert all(a > b for a, b in zip(times, times[1:], strict=False))
+        assert all(a > b for a, b in pairwise(times))
         for n in nodes:
             assert (n.alpha, n.sigma, n.lam) == (
                 process.alpha(n.t),

@@ -73,7 +73,8 @@ class TrajectoryPlot:
             layout |= axes | {"margin": {"l": 44, "r": 12, "t": 12, "b": 44}}
             layout["yaxis"]["scaleanchor"] = "x"
         else:
-            scene = axes | {"uirevision": "keep", "aspectmode": "cube"}
+            eye = {"x": 1.6, "y": 1.6, "z": 1.0}
+            scene = axes | {"uirevision": "keep", "aspectmode": "cube", "camera": {"eye": eye}}
             layout |= {"scene": scene, "margin": {"l": 0, "r": 0, "t": 0, "b": 0}}
         return {"data": traces, "layout": layout}
 

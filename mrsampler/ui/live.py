@@ -83,7 +83,11 @@ class LiveRace:
             Line(e.key, e.label, colour)
             for e, colour in zip(entrants, (BLUE, VERMILION), strict=True)
         )
-        self._plot = TrajectoryPlot(lines, degraded, truth)
+        # On the frames' own device, so that they are not copied to be projected.
+        device = restorer.device
+        self._plot = TrajectoryPlot(
+            lines, degraded.to(device), None if truth is None else truth.to(device)
+        )
         self._latest: dict[str, tuple[Step, Result]] = {}
 
     def moments(self) -> Iterator[Moment]:

@@ -463,7 +463,9 @@ def build() -> None:
         settings,
         [stage, slider, rows, download],
         concurrency_limit=32,
-        js="(...values) => { document.body.dataset.run = 'running'; return values; }",
+        js="(...values) => { document.body.dataset.run = 'running';"
+        "if (innerWidth <= 760) document.querySelector('#stage').scrollIntoView();"
+        "return values; }",
         **private,
     )
     # A full queue or a lost connection leaves no last word.

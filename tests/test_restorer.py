@@ -1,0 +1,192 @@
+"""Photo in, photo out."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mrsampler
+from mrsampler import SOLVERS, TASKS, Denoiser, MeanRevertingSDE, checkpoints
+from mrsampler.checkpoints import Checkpoint
+from mrsampler.networks import ResidualUNet
+from mrsampler.photo import PhotoError, read
+from mrsampler.restorer import Restorer, load
+
+PROCESS = MeanRevertingSDE()
+
+
+class Recorder:
+    """A network that finds every photo to be `shift` too dark, and keeps what it was asked."""
+
+    def __init__(self, shift=0.1):
+        self.shift, self.calls = shift, []
+
+    def __call__(self, x, mu, t, task):
+        self.calls.append((tuple(x.shape), x.dtype, t, task))
+        return mu + self.shift  # target "data"
+
+
+def restorer(network, target="data", tasks=TASKS):
+    checkpoint = Checkpoint("test", Denoiser(network, target), PROCESS, tasks, {})
+    return Restorer(checkpoint, torch.device("cpu"))
+
+
+def picture(width=60, height=44, mode="RGB"):
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([x * 3, y * 4, (x + y) * 2], -1).clip(0, 190).astype(np.uint8)
+    image = Image.fromarray(rgb).convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(Image.fromarray(((x + y) % 256).astype(np.uint8)))
+    return image
+
+
+def encoded(image, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def test_one_seed_starts_every_sampler_from_the_same_place():
+    made = restorer(Recorder())
+    image = read(picture()).rgb
+    starts = [
+        next(made.trajectory(image, "noisy", seed=3, solver=solver, nfe=4)).x for solver in SOLVERS
+    ]
+    assert all(torch.equal(start, starts[0]) for start in starts)
+    other = next(made.trajectory(image, "noisy", seed=4)).x
+    assert not torch.equal(other, starts[0])
+    default = next(made.trajectory(image, "noisy")).x
+    assert torch.equal(default, next(made.trajectory(image, "noisy", seed=0)).x)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_one_seed_gives_the_same_pixels_whatever_torchs_own_seed(solver):
+    made, images = restorer(Recorder()), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        images.append(made.restore(picture(), "noisy", seed=7, solver=solver, nfe=4))
+    assert np.array_equal(*map(np.array, images))
+
+
+def test_a_run_leaves_torchs_own_random_state_alone():
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    restorer(Recorder()).restore(picture(), "noisy", solver="posterior", nfe=3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_steps_hold_a_batch_of_one_and_end_where_the_network_says():
+    image = read(picture()).rgb
+    steps = list(restorer(Recorder(0.1)).trajectory(image, "hazy", nfe=5))
+    assert len(steps) == 6
+    assert all(step.x.shape == (1, 3, 44, 60) for step in steps)
+    # What is left at t = 0: the start's deviation, and the published alpha_0 of 0.999936.
+    torch.testing.assert_close(steps[-1].x[0], image + 0.1, rtol=0, atol=0.02)
+    torch.testing.assert_close(steps[-1].x0[0], image + 0.1, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_network_is_told_the_task_by_its_place_in_the_checkpoints_list(task):
+    network = Recorder()
+    restorer(network).restore(picture(), task, nfe=2)
+    assert [call[3] for call in network.calls] == [TASKS.index(task)] * 2
+    network = Recorder()
+    restorer(network, tasks=("else", task)).restore(picture(), task, nfe=1)
+    assert network.calls[0][3] == 1
+
+
+def test_an_unknown_task_is_refused_with_those_there_are():
+    made = restorer(Recorder(), tasks=("noisy", "hazy"))
+    assert made.tasks == ("noisy", "hazy") and made.process is PROCESS
+    for call in (made.restore, lambda image, task: made.trajectory(read(image).rgb, task)):
+        with pytest.raises(ValueError, match="unknown task 'rainy'; choose from noisy, hazy"):
+            call(picture(), "rainy")
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 40), (3, 40), (1, 3, 40, 40), (4, 40, 40)])
+def test_an_image_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"expected an image \(3, H, W\)"):
+        restorer(Recorder()).trajectory(torch.zeros(shape), "noisy")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
+@pytest.mark.parametrize("largest_side", [512, 40])
+def test_a_restored_photo_has_the_size_the_mode_and_the_alpha_it_came_with(mode, largest_side):
+    network, source = Recorder(), picture(mode=mode)
+    back = restorer(network).restore(source, "low-light", largest_side=largest_side, nfe=3)
+    assert back.size == source.size and back.mode == mode
+    if mode in ("RGBA", "LA"):
+        assert np.array_equal(np.array(back.getchannel("A")), np.array(source.getchannel("A")))
+    expected = (44, 60) if largest_side == 512 else (32, 44)  # no side under 32
+    assert {call[0] for call in network.calls} == {(1, 3, *expected)}
+    change = np.array(back.convert("RGB"), float) - np.array(source.convert("RGB"), float)
+    assert change.mean() == pytest.approx(0.1 * 255, abs=2)
+
+
+def test_a_colour_profile_and_an_orientation_are_heeded():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(picture(), icc_profile=b"a profile", exif=exif)
+    back = restorer(Recorder()).restore(read(data), "noisy", nfe=1)
+    assert back.size == (44, 60) and back.info["icc_profile"] == b"a profile"
+
+
+def test_a_path_is_read_and_what_is_no_picture_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    picture().save(path)
+    made = restorer(Recorder())
+    assert made.restore(path, "noisy", nfe=1).size == (60, 44)
+    assert made.restore(str(path), "noisy", nfe=1).size == (60, 44)
+    path.write_text("no picture")
+    with pytest.raises(PhotoError, match="not a picture"):
+        made.restore(path, "noisy")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_network_that_returns_what_is_not_finite_makes_no_picture(value):
+    made = restorer(lambda x, mu, t, task: torch.full_like(x, value))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        made.restore(picture(), "noisy", nfe=3)
+
+
+def test_settings_reach_the_sampler_and_wrong_ones_are_refused():
+    network = Recorder()
+    made = restorer(network)
+    made.restore(picture(), "noisy", nfe=7, solver="posterior", spacing="uniform-t")
+    assert len(network.calls) == 7
+    with pytest.raises(ValueError, match="unknown solver"):
+        made.restore(picture(), "noisy", solver="magic")
+    with pytest.raises(ValueError, match="largest_side must be at least 32"):
+        made.restore(picture(), "noisy", largest_side=10)
+
+
+def test_the_photo_given_is_not_changed():
+    source = read(picture())
+    before = source.rgb.clone()
+    restorer(Recorder()).restore(source, "noisy", nfe=2)
+    assert torch.equal(source.rgb, before)
+
+
+def test_a_saved_network_is_loaded_and_restores(tmp_path):
+    torch.manual_seed(0)
+    network = ResidualUNet(channels=(8, 8), blocks=(1, 1), embedding=8)
+    card = {
+        "architecture": "residual-unet",
+        "config": network.config,
+        "target": "velocity",
+        "process": {},
+        "tasks": list(TASKS),
+    }
+    checkpoints.save(tmp_path / "mine.safetensors", network, card)
+    made = load(tmp_path / "mine.safetensors", device="cpu")
+    assert made.tasks == TASKS and made.device == torch.device("cpu")
+    assert made.restore(picture(), "noisy", nfe=2).size == (60, 44)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        load(tmp_path / "yours")
+
+
+def test_load_and_restorer_are_at_the_top_of_the_package():
+    assert mrsampler.load is load and mrsampler.Restorer is Restorer
