@@ -100,7 +100,7 @@ def read(name_or_path: str | Path, device: torch.device | str | None = None) -> 
     try:
         network = ARCHITECTURES[card["architecture"]](**card["config"])
         process = MeanRevertingSDE(**card["process"])
-        target, tasks = card["target"], tuple(card["tasks"])
+        denoiser, tasks = Denoiser(network, card["target"]), tuple(card["tasks"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the card {path.stem}.json cannot be used: {error!r}") from None
     try:
@@ -112,4 +112,4 @@ def read(name_or_path: str | Path, device: torch.device | str | None = None) -> 
     network.eval().requires_grad_(False)
     network.to(device or "cpu")
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Checkpoint(path.stem, Denoiser(network, target), process, tasks, card)
+    return Checkpoint(path.stem, denoiser, process, tasks, card)

@@ -91,8 +91,10 @@ def _decode(image: Image.Image) -> Photo:
     image.load()
     profile = image.info.get("icc_profile")
     image = ImageOps.exif_transpose(image)
-    if image.mode == "P" or (image.mode in ("RGB", "L") and "transparency" in image.info):
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if "transparency" in image.info and image.mode in ("P", "RGB", "L"):
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
     alpha = None
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = image.convert("RGBA" if image.mode.startswith(("RGB", "P")) else "LA")
@@ -103,11 +105,11 @@ def _decode(image: Image.Image) -> Photo:
         image, profile = _to_srgb(image, profile), None
     grey = image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I")
     if image.mode.startswith(("I", "F")):
-        pixels = torch.from_numpy(np.array(image, dtype=np.float32))
-        # 16-bit files come as integers to 65535, floats as [0, 1] or as 8-bit values.
-        top = float(pixels.max())
+        pixels = torch.from_numpy(np.array(image, dtype=np.float32)).nan_to_num(0, 0, 0)
+        # Integers are of 16 bits; floats run to 1, or to what an integer format would reach.
+        top = 65535.0 if image.mode.startswith("I") else float(pixels.max())
         pixels = pixels / (1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0)
-        rgb = pixels.nan_to_num().clamp(0, 1).expand(3, -1, -1).contiguous()
+        rgb = pixels.clamp(0, 1).expand(3, -1, -1)
     else:
         rgb = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
     return Photo(rgb.contiguous(), alpha, profile, grey)

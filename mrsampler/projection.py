@@ -27,8 +27,9 @@ class TrajectoryPCA:
     """Exact PCA of frames that arrive one by one.
 
     The frames, of d values each, are few: the n x n Gram matrix holds all that PCA needs, and one
-    more frame is one more row of it, O(n d). `anchor` (mu) is subtracted first and the products
-    are summed in float64, or the late frames, close together, would drown in rounding.
+    more frame is one more row of it, O(n d). The late frames of a trajectory lie close together and
+    would drown in rounding, so the products are taken of each frame's increment over the one before
+    it in its trajectory (the first's over `anchor`, mu) and summed up in float64.
     Each fit is turned, mirrored and shifted onto the one before it (orthogonal Procrustes), in two
     and in three dimensions separately.
 
@@ -39,10 +40,12 @@ class TrajectoryPCA:
     def __init__(self, anchor: Tensor):
         self._anchor = anchor.detach().flatten().float()
         self._length = self._anchor.numel()
-        self._blocks = -(-self._length // _BLOCK)
-        self._frames = self._anchor.new_zeros(8, self._blocks, _BLOCK)
-        self._gram = np.zeros((8, 8))
+        blocks = -(-self._length // _BLOCK)
+        self._increments = self._anchor.new_zeros(8, blocks, _BLOCK)
+        self._products = np.zeros((8, 8))  # of the increments
+        self._paths = np.zeros((8, 8))  # row i: the increments that add up to frame i
         self._names: list[str] = []
+        self._latest: dict[str, tuple[int, Tensor]] = {}
         self._last: dict[int, NDArray[np.float64]] = {}
 
     def __len__(self) -> int:
@@ -56,17 +59,23 @@ class TrajectoryPCA:
         if frame.numel() != self._length:
             raise ValueError(f"a frame of {frame.numel()} values, expected {self._length}")
         n = len(self._names)
-        if n == len(self._gram):
-            self._frames = torch.cat([self._frames, torch.zeros_like(self._frames)])
-            self._gram = np.pad(self._gram, (0, n))
-        row = self._frames[n].flatten()[: self._length]
-        torch.sub(frame.detach().flatten().to(row), self._anchor, out=row)
-        products = torch.einsum("nbk,bk->nb", self._frames[: n + 1], self._frames[n])
-        gram = products.sum(1, dtype=torch.float64).cpu().numpy()
-        if not np.isfinite(gram).all():
+        if n == len(self._products):
+            self._increments = torch.cat([self._increments, torch.zeros_like(self._increments)])
+            self._products = np.pad(self._products, (0, n))
+            self._paths = np.pad(self._paths, (0, n))
+        values = frame.detach().flatten().to(self._anchor)
+        before, previous = self._latest.get(name, (None, self._anchor))
+        torch.sub(values, previous, out=self._increments[n].flatten()[: self._length])
+        sums = torch.einsum("nbk,bk->nb", self._increments[: n + 1], self._increments[n])
+        row = sums.sum(1, dtype=torch.float64).cpu().numpy()
+        if not np.isfinite(row).all():
             raise ValueError("a frame with values that are not finite")
-        self._gram[n, : n + 1] = self._gram[: n + 1, n] = gram
+        self._products[n, : n + 1] = self._products[: n + 1, n] = row
+        if before is not None:
+            self._paths[n] = self._paths[before]
+        self._paths[n, n] = 1
         self._names.append(name)
+        self._latest[name] = n, values
 
     def project(self, dimensions: int = 2) -> Projection:
         """All frames in the plane (or space) of the largest variance.
@@ -80,7 +89,8 @@ class TrajectoryPCA:
         points = np.zeros((n, dimensions))
         variance = 0.0
         if n > 1:
-            gram = self._gram[:n, :n]
+            paths = self._paths[:n, :n]
+            gram = paths @ self._products[:n, :n] @ paths.T
             with warnings.catch_warnings():
                 # A rank below `dimensions` leaves eigenvalues of +-rounding, dropped below.
                 warnings.simplefilter("ignore")

@@ -83,8 +83,9 @@ class DegradedCrops(IterableDataset):
         self.photos, self.config, self.start = photos, config, start
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, int]]:
-        torch.set_num_threads(1)
         worker = get_worker_info()
+        if worker is not None:
+            torch.set_num_threads(1)
         config, generator = self.config, torch.Generator()
         # Another stream for each worker and each resumption.
         generator.manual_seed(hash((config.seed, self.start, worker.id if worker else 0)) % 2**63)
@@ -135,7 +136,7 @@ def _loss(
         alpha, sigma = (v.to(x0)[:, None, None, None] for v in (process.alpha(t), process.sigma(t)))
         truth = velocity(x0 - mu, noise, alpha, sigma, process.sigma_inf) / network.scale
     else:
-        truth = noise
+        truth = noise / network.scale
     with torch.autocast(x0.device.type, dtype=torch.bfloat16):
         output = network(x, mu, t, task) / network.scale
     return ((output.float() - truth).square() + config.huber**2).sqrt().mean() - config.huber
@@ -226,7 +227,8 @@ def train(config: TrainConfig) -> Path:
         bar.update(round(progress["seconds"] + now - clock) - bar.n)
         progress["seconds"] += now - clock
         clock = now
-        if step % 20 == 0:
+        due = progress["seconds"] - last_save > config.save_every * 60
+        if step % 20 == 0 or due or progress["seconds"] >= budget:
             value = loss.item()
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss is {value} at step {step}; last state kept")
@@ -235,7 +237,7 @@ def train(config: TrainConfig) -> Path:
             bar.set_postfix_str(
                 f"loss {running:.4f}, {images / progress['seconds']:.1f} images/s, step {step}"
             )
-        if progress["seconds"] - last_save > config.save_every * 60:
+        if due:
             last_save = progress["seconds"]
             progress["history"].append([round(last_save / 60, 1), step, round(running, 5)])
             save()
@@ -257,8 +259,9 @@ def _read_state(path: Path, config: TrainConfig, device: torch.device) -> dict[s
         state = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path.name} is damaged, cannot resume: {error}") from None
-    if state.get("target", "velocity") != config.target:
-        raise ValueError(f"{path.name} is of target {state['target']!r}, not {config.target!r}")
+    trained = state.get("target", "velocity")
+    if trained != config.target:
+        raise ValueError(f"{path.name} is of target {trained!r}, not {config.target!r}")
     return state
 
 

@@ -176,7 +176,7 @@ def _states(
     options: dict[str, Any],
     draw: Callable[[int], Tensor],
 ) -> Iterator[State]:
-    if nodes[-1].sigma > 0:
+    if nodes[-1].sigma > 0 or solver.own_nodes:
         yield from solver.run(model, y, nodes, draw, **options)
         return
     # lambda is infinite at sigma = 0: whatever the solver, the last step returns D.

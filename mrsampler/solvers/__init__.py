@@ -48,6 +48,7 @@ SOLVERS: dict[str, Solver] = {
         "ancestral sampling as published: unit strides, whatever the number of steps",
         order=0,
         stochastic=True,
+        own_nodes=True,
         run=posterior_published,
     ),
     "euler-maruyama": Solver(

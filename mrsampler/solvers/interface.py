@@ -53,7 +53,8 @@ class Solver:
     """An entry of the registry.
 
     `order` is the order of convergence, of the mean for a stochastic solver; `evaluations` the
-    network calls a step; `options` the keyword options that `run` takes.
+    network calls a step; `options` the keyword options that `run` takes. With `own_nodes` it takes
+    from the grid only the number of steps, and goes to sigma = 0 by itself.
     """
 
     description: str
@@ -61,6 +62,7 @@ class Solver:
     run: Run
     stochastic: bool = False
     evaluations: int = 1
+    own_nodes: bool = False
     options: frozenset[str] = field(default_factory=frozenset)
 
     def steps(self, nfe: int, ends_at_zero: bool = False) -> int:
