@@ -17,6 +17,9 @@ from mrsampler.process import MeanRevertingSDE
 from mrsampler.trajectory import Step, trajectory
 
 LARGEST_SIDE = 512
+# A run's draws must not repeat those of a degradation of the same seed: the noise in x_T would be
+# the very noise in the photo.
+_RUN_STREAM = 0x6D725F72756E
 
 
 class Restorer:
@@ -50,7 +53,8 @@ class Restorer:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
-        settings.setdefault("generator", torch.Generator().manual_seed(seed))
+        if "generator" not in settings:
+            settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)
         return trajectory(
             self.checkpoint.denoiser,

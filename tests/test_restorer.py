@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import mrsampler
-from mrsampler import SOLVERS, TASKS, Denoiser, MeanRevertingSDE, checkpoints
+from mrsampler import SOLVERS, TASKS, Denoiser, MeanRevertingSDE, checkpoints, degrade
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.networks import ResidualUNet
 from mrsampler.photo import PhotoError, read
@@ -69,6 +69,15 @@ def test_one_seed_gives_the_same_pixels_whatever_torchs_own_seed(solver):
         torch.manual_seed(seed)
         images.append(made.restore(picture(), "noisy", seed=7, solver=solver, nfe=4))
     assert np.array_equal(*map(np.array, images))
+
+
+def test_the_noise_in_x_T_is_not_the_noise_of_a_photo_degraded_with_the_same_seed():
+    clean = torch.full((3, 64, 64), 0.5)
+    degraded = degrade(clean, "noisy", 0.5, torch.Generator().manual_seed(5))
+    start = next(restorer(lambda x, mu, t, task: mu).trajectory(degraded, "noisy", seed=5)).x[0]
+    both = torch.stack([(degraded - clean).flatten(), (start - degraded).flatten()])
+    # Of 12,288 independent pairs the correlation has a standard deviation of 0.009.
+    assert abs(torch.corrcoef(both)[0, 1].item()) < 0.04
 
 
 def test_a_run_leaves_torchs_own_random_state_alone():

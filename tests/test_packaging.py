@@ -1,0 +1,46 @@
+"""What `pip install .` leaves behind works without the repository."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The package alone in a folder, installed from a copy of what git tracks."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    for name in filter(None, listing.split("\0")):
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--target", str(target), "."], cwd=source, check=True)
+    return target
+
+
+def test_an_installed_package_restores_with_the_bundled_checkpoint(installed, tmp_path):
+    script = """
+import mrsampler, torch
+assert "installed" in mrsampler.__file__, mrsampler.__file__
+steps = list(mrsampler.load().trajectory(torch.rand(3, 32, 32), "noisy", nfe=1))
+assert len(steps) == 2
+from mrsampler.ui import components, examples, restore, theme
+assert len(examples.examples()) == 10 and all(e.path.exists() for e in examples.examples())
+assert restore.RECORDING.exists() and "#rail" in theme.head()
+assert set(components.web("stage")) >= {"html_template", "css_template", "js_on_load"}
+"""
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+
+
+def test_every_folder_of_the_package_is_installed(installed):
+    tracked = {p.relative_to(ROOT) for p in (ROOT / "mrsampler").rglob("*.py")}
+    assert {p for p in tracked if not (installed / p).exists()} == set()
