@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,15 +18,17 @@ def advice(image: Tensor, task: str, estimate: Tensor | None = None) -> str | No
     grey = sum(w * c for w, c in zip(_LUMA, image.float().cpu(), strict=True))
     assert isinstance(grey, Tensor)
     bright = grey.quantile(0.95).item() if grey.numel() < 2**24 else grey.max().item()
-    white = (image.float().cpu().amin(0) > 0.996).float().mean().item()
-    dark_channel = -F.max_pool2d(-image.float().cpu().amin(0)[None], 15, 1, 7)
+    low = image.float().cpu().amin(0)
+    drawn = (low > 0.996).float()
+    white = drawn.mean().item()
+    dark_channel = -F.max_pool2d(-low[None], 15, 1, 7)
     veil = dark_channel.quantile(0.1).item() if grey.numel() < 2**24 else 0.0
     noise = noise_sigma(grey)
     if task != "low-light" and bright < 0.25:
         return "This photo is very dark: the task low-light may fit it better."
     if task == "low-light" and bright > 0.75:
         return "This photo is not dark: low-light will make it too bright."
-    if task != "uncompleted" and white > 0.04 and _has_hard_edges(image):
+    if task != "uncompleted" and white > 0.04 and _strokes(low, drawn):
         return "This photo has pure white areas: the task uncompleted may fit it better."
     if task == "uncompleted" and white < 0.002:
         return "This photo has no pure white strokes for the task uncompleted to fill."
@@ -60,11 +60,12 @@ def noise_sigma(grey: Tensor) -> float:
     return response.flatten()[: 2**23].median().item() / (6 * 0.6745)
 
 
-def _has_hard_edges(image: Tensor) -> bool:
-    """Whether most of the border of the pure white areas is a jump, as of strokes, not a glow."""
-    low = image.float().cpu().amin(0)[None, None]
-    white = (low > 0.996).float()
-    rim = F.max_pool2d(white, 5, 1, 2) - white
-    return bool(
-        rim.sum() > 0 and (low[rim > 0] < 0.9).float().mean().item() > 0.7
-    ) and math.isfinite(low.sum().item())
+def _strokes(low: Tensor, white: Tensor) -> bool:
+    """Whether `white` (H, W) looks drawn: thin, so that an erosion takes most of it, and with a
+    jump at its border in `low`, the darkest channel. A bright sky or backdrop is neither."""
+    margin = min(white.shape) // 24
+    core = -F.max_pool2d(-white[None], 2 * margin + 1, 1, margin)
+    rim = F.max_pool2d(white[None], 5, 1, 2)[0] - white
+    if core.sum() > 0.3 * white.sum() or rim.sum() == 0:
+        return False
+    return (low[rim > 0] < 0.9).float().mean().item() > 0.7

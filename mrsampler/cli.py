@@ -486,31 +486,24 @@ class _Job:
         self, source: Path, target: Path, on_step: Callable[[Step], None] = lambda step: None
     ) -> str:
         """Restores one file to another and says so. Raises CommandError."""
-        import torch
-
-        from mrsampler import photo
-
         given = _read(source)
-        image = photo.fit_within(given.rgb, self.largest_side)
+        width, height = given.size
+        scaled = given.within(self.largest_side)
         started = time.perf_counter()
         try:
-            for step in self.restorer.trajectory(image, self.task, **self.settings):
+            for step in self.restorer.trajectory(scaled.rgb, self.task, **self.settings):
                 on_step(step)
-            finite = bool(torch.isfinite(step.x).all())
-            picture = given.image(step.x[0].cpu())
-        except (RuntimeError, MemoryError) as error:
+            picture = scaled.image(step.x[0].cpu())
+        except (RuntimeError, MemoryError, ValueError, FloatingPointError) as error:
             hint = "; a smaller --largest-side needs less memory" * ("memory" in str(error))
             raise CommandError(f"{source}: {_reason(error)}{hint}") from None
-        if not finite:
-            raise CommandError(f"{source}: the network returned values that are not finite")
         seconds = time.perf_counter() - started
         try:
             note = _save(picture, target)
         except CommandError as error:
             raise _CannotWriteError(str(error)) from None
-        if image.shape != given.rgb.shape:
-            note += f"; restored at {image.shape[2]} x {image.shape[1]} and scaled back"
-        width, height = given.size
+        if scaled.rgb.shape != given.rgb.shape:
+            note += f"; restored at {scaled.rgb.shape[2]} x {scaled.rgb.shape[1]} and scaled back"
         return f"wrote {target}: {width} x {height}, {step.nfe} NFE in {seconds:.1f} s{note}"
 
 
@@ -657,7 +650,7 @@ def _contact_sheet(args: argparse.Namespace) -> int:
 def _bench_quality(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from mrsampler import TASKS, bench, folder, photo
+    from mrsampler import TASKS, bench, folder
 
     if args.out is not None:
         if args.out.suffix.lower() not in (".csv", ".json"):
@@ -670,7 +663,7 @@ def _bench_quality(args: argparse.Namespace) -> int:
     restorer = _load(args, solver=args.solver, nfe=args.nfe)
     if unknown := set(restorer.tasks) - set(TASKS):
         raise CommandError(f"no degradation for the checkpoint's {', '.join(sorted(unknown))}")
-    photos = [photo.fit_within(_read(path).rgb, args.largest_side) for path in paths]
+    photos = [_read(path).within(args.largest_side).rgb for path in paths]
     run = bench.quality(
         restorer,
         photos,

@@ -1,9 +1,9 @@
-"""Reading and writing photos: any mode, orientation and shape in, the same kind out."""
+"""Reading photos of any mode and orientation, and giving results back at their size, in 8 bits."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,9 @@ from torch import Tensor
 
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 32
+MAX_ASPECT = 32
+# Pillow knows more, but some of it starts other programs (EPS) or is little tried.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 
 class PhotoError(ValueError):
@@ -24,19 +27,23 @@ class PhotoError(ValueError):
 class Photo:
     """A photo upright and in RGB, with what is needed to give the result back as it came.
 
-    `rgb` is (3, H, W) float32 in [0, 1]; `alpha` (H, W) uint8 or None; `profile` the ICC profile
-    of the pixels or None; `grey` whether it came without colour.
+    `rgb` is (3, H, W) float32 in [0, 1]; `size` the (width, height) in pixels that results are
+    given back at; `alpha` (height, width) uint8 or None; `profile` the ICC profile of the pixels or
+    None; `grey` whether it came without colour.
     """
 
     rgb: Tensor
+    size: tuple[int, int]
     alpha: Tensor | None = None
     profile: bytes | None = None
     grey: bool = False
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.rgb.shape[2], self.rgb.shape[1]
+    def within(self, largest_side: int) -> Photo:
+        """The photo with `rgb` scaled down, never up, to `largest_side`; no side under 32 pixels.
+
+        Raises ValueError for a largest side under 32.
+        """
+        return replace(self, rgb=_fit_within(self.rgb, largest_side))
 
     def image(self, rgb: Tensor) -> Image.Image:
         """`rgb` (3, h, w) as an 8-bit picture of this photo's size, alpha, profile and colours."""
@@ -56,13 +63,15 @@ def read(source: str | Path | bytes | Image.Image) -> Photo:
     Grey, palette, 16-bit, CMYK and transparent pictures are all understood; CMYK becomes sRGB
     through its own profile. Of an animation, the first frame.
 
-    Raises PhotoError for what is no picture, is damaged, has a side under 32 pixels or more than
-    64 megapixels; FileNotFoundError and the like pass through.
+    Raises PhotoError for what is no picture in one of FORMATS, is damaged, has a side under 32
+    pixels, more than 64 megapixels, or is over 32 times as long as wide; FileNotFoundError and the
+    like pass through.
     """
     if isinstance(source, Image.Image):
         return _decode(source)
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=FORMATS) as image:
             return _decode(image)
     except UnidentifiedImageError:
         raise PhotoError("This file is not a picture that can be read.") from None
@@ -70,7 +79,7 @@ def read(source: str | Path | bytes | Image.Image) -> Photo:
         raise PhotoError(_too_large()) from None
     except PhotoError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             raise
         raise PhotoError("This picture is damaged or cut short.") from None
@@ -87,6 +96,10 @@ def _decode(image: Image.Image) -> Photo:
     if min(width, height) < MIN_SIDE:
         raise PhotoError(
             f"This picture is {width} x {height} pixels; each side needs at least {MIN_SIDE}."
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PhotoError(
+            f"This picture is more than {MAX_ASPECT} times as long as it is wide; please crop it."
         )
     image.load()
     profile = image.info.get("icc_profile")
@@ -112,7 +125,7 @@ def _decode(image: Image.Image) -> Photo:
         rgb = pixels.clamp(0, 1).expand(3, -1, -1)
     else:
         rgb = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
-    return Photo(rgb.contiguous(), alpha, profile, grey)
+    return Photo(rgb.contiguous(), image.size, alpha, profile, grey)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -148,11 +161,7 @@ def resize(rgb: Tensor, size: tuple[int, int]) -> Tensor:
     return resampled[0].clamp(0, 1)
 
 
-def fit_within(rgb: Tensor, largest_side: int) -> Tensor:
-    """(3, H, W) scaled down, never up, to `largest_side`; no side ends below 32 pixels.
-
-    Raises ValueError for a largest side under 32.
-    """
+def _fit_within(rgb: Tensor, largest_side: int) -> Tensor:
     if largest_side < MIN_SIDE:
         raise ValueError(f"largest_side must be at least {MIN_SIDE}, got {largest_side}")
     height, width = rgb.shape[1:]

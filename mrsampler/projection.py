@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import KernelPCA
 from torch import Tensor
 
-_BLOCK = 1024
+_BLOCK = 1024  # products are summed in float32 within a block, in float64 over the blocks
+_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class TrajectoryPCA:
     def __init__(self, anchor: Tensor):
         self._anchor = anchor.detach().flatten().float()
         self._length = self._anchor.numel()
-        blocks = -(-self._length // _BLOCK)
-        self._increments = self._anchor.new_zeros(8, blocks, _BLOCK)
+        self._increments: list[Tensor] = []  # in chunks of _CHUNK, so that growing copies nothing
         self._products = np.zeros((8, 8))  # of the increments
         self._paths = np.zeros((8, 8))  # row i: the increments that add up to frame i
         self._names: list[str] = []
@@ -60,14 +59,17 @@ class TrajectoryPCA:
             raise ValueError(f"a frame of {frame.numel()} values, expected {self._length}")
         n = len(self._names)
         if n == len(self._products):
-            self._increments = torch.cat([self._increments, torch.zeros_like(self._increments)])
             self._products = np.pad(self._products, (0, n))
             self._paths = np.pad(self._paths, (0, n))
         values = frame.detach().flatten().to(self._anchor)
         before, previous = self._latest.get(name, (None, self._anchor))
-        torch.sub(values, previous, out=self._increments[n].flatten()[: self._length])
-        sums = torch.einsum("nbk,bk->nb", self._increments[: n + 1], self._increments[n])
-        row = sums.sum(1, dtype=torch.float64).cpu().numpy()
+        if n % _CHUNK == 0:
+            blocks = -(-self._length // _BLOCK)
+            self._increments.append(self._anchor.new_zeros(_CHUNK, blocks, _BLOCK))
+        newest = self._increments[-1][n % _CHUNK]
+        torch.sub(values, previous, out=newest.flatten()[: self._length])
+        sums = [torch.einsum("nbk,bk->nb", chunk, newest) for chunk in self._increments]
+        row = torch.cat(sums)[: n + 1].sum(1, dtype=torch.float64).cpu().numpy()
         if not np.isfinite(row).all():
             raise ValueError("a frame with values that are not finite")
         self._products[n, : n + 1] = self._products[: n + 1, n] = row
@@ -85,6 +87,9 @@ class TrajectoryPCA:
         """
         if dimensions not in (2, 3):
             raise ValueError(f"dimensions must be 2 or 3, got {dimensions}")
+        # Here, so that the library can be imported, and a network trained, without scikit-learn.
+        from sklearn.decomposition import KernelPCA
+
         n = len(self._names)
         points = np.zeros((n, dimensions))
         variance = 0.0

@@ -47,7 +47,8 @@ class Restorer:
         to every sampler: two runs of one seed start from the same x_T. `settings` are those of
         `mrsampler.trajectory` (solver, nfe, spacing, ...). Steps hold (1, 3, H, W) tensors.
 
-        Raises ValueError for an unknown task or another shape, and what `trajectory` raises.
+        Raises ValueError for an unknown task or another shape, and what `trajectory` raises; while
+        it runs, FloatingPointError if the network returns values that are not finite.
         """
         if task not in self.tasks:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
@@ -56,12 +57,14 @@ class Restorer:
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)
-        return trajectory(
-            self.checkpoint.denoiser,
-            mu,
-            process=self.process,
-            conditioning={"task": self.tasks.index(task)},
-            **settings,
+        return _finite(
+            trajectory(
+                self.checkpoint.denoiser,
+                mu,
+                process=self.process,
+                conditioning={"task": self.tasks.index(task)},
+                **settings,
+            )
         )
 
     def restore(
@@ -77,15 +80,23 @@ class Restorer:
         A photo with a longer side than `largest_side` is restored scaled down. `settings` are
         those of `trajectory` above.
 
-        Raises PhotoError for a file that is no usable picture, FloatingPointError if the network
-        returned values that are not finite, and what `trajectory` raises.
+        Raises PhotoError for a file that is no usable picture, and what `trajectory` raises.
         """
         source = image if isinstance(image, Photo) else photo.read(image)
-        for step in self.trajectory(photo.fit_within(source.rgb, largest_side), task, **settings):
+        source = source.within(largest_side)
+        for step in self.trajectory(source.rgb, task, **settings):
             x = step.x
-        if not torch.isfinite(x).all():
-            raise FloatingPointError("the network returned values that are not finite")
         return source.image(x[0].cpu())
+
+
+def _finite(steps: Iterator[Step]) -> Iterator[Step]:
+    try:
+        for step in steps:
+            if not torch.isfinite(step.x).all():
+                raise FloatingPointError("the network returned values that are not finite")
+            yield step
+    finally:
+        steps.close()  # type: ignore[attr-defined]
 
 
 def load(

@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from tqdm import tqdm
 
 from mrsampler import bench, checkpoints, photo
 from mrsampler.checkpoints import Checkpoint
@@ -64,7 +64,7 @@ def read_photos(folder: Path, min_side: int) -> list[Tensor]:
         try:
             rgb = photo.read(path).rgb
         except PhotoError as error:
-            tqdm.write(f"{path.name} is left out: {error}")
+            _tell(f"{path.name} is left out: {error}")
             continue
         if min(rgb.shape[1:]) >= min_side:
             photos.append((rgb * 255).round().to(torch.uint8))
@@ -111,6 +111,26 @@ class DegradedCrops(IterableDataset):
                     slice(left, left + config.crop),
                 )
                 yield x0[window].contiguous(), mu[window].contiguous(), task
+
+
+def _tell(line: str) -> None:
+    """A line of its own, in the progress bar's place."""
+    print(f"\r{line:<79}", file=sys.stderr, flush=True)
+
+
+def _show_progress(progress: dict[str, Any], budget: float, loss: float, crops: int) -> None:
+    """The bar, on a terminal only: training needs nothing but torch, numpy, pillow, safetensors."""
+    if not sys.stderr.isatty():
+        return
+    share = min(1.0, progress["seconds"] / budget)
+    bar = "#" * round(20 * share)
+    print(
+        f"\r[{bar:<20}] {100 * share:3.0f} %, {(budget - progress['seconds']) / 60:.0f} min left, "
+        f"loss {loss:.4f}, {crops / progress['seconds']:.1f} images/s",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _device(name: str) -> torch.device:
@@ -204,7 +224,6 @@ def train(config: TrainConfig) -> Path:
     )
     budget = config.minutes * 60
     last_save = last_valid = progress["seconds"]
-    bar = tqdm(total=round(budget), initial=round(progress["seconds"]), unit="s", disable=None)
     running = math.nan
     clock = time.perf_counter()
     while progress["seconds"] < budget:
@@ -224,7 +243,6 @@ def train(config: TrainConfig) -> Path:
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
         progress["step"] = step + 1
         now = time.perf_counter()
-        bar.update(round(progress["seconds"] + now - clock) - bar.n)
         progress["seconds"] += now - clock
         clock = now
         due = progress["seconds"] - last_save > config.save_every * 60
@@ -234,20 +252,18 @@ def train(config: TrainConfig) -> Path:
                 raise FloatingPointError(f"the loss is {value} at step {step}; last state kept")
             running = value if math.isnan(running) else 0.95 * running + 0.05 * value
             images = progress["step"] * config.batch
-            bar.set_postfix_str(
-                f"loss {running:.4f}, {images / progress['seconds']:.1f} images/s, step {step}"
-            )
+            _show_progress(progress, budget, running, images)
         if due:
             last_save = progress["seconds"]
             progress["history"].append([round(last_save / 60, 1), step, round(running, 5)])
             save()
-            tqdm.write(f"{last_save / 60:.0f} min, step {step}, loss {running:.4f}: saved")
+            _tell(f"{last_save / 60:.0f} min, step {step}, loss {running:.4f}: saved")
             clock = time.perf_counter()
         if config.valid and progress["seconds"] - last_valid > config.valid_every * 60:
             last_valid = progress["seconds"]
             _held_out(average, process, config, config.valid_photos)
             clock = time.perf_counter()
-    bar.close()
+    _tell("time is spent")
     if config.valid:
         save()
         progress["held_out"] = _held_out(average, process, config, None)
@@ -276,7 +292,7 @@ def _held_out(
     restorer = Restorer(checkpoint, next(network.parameters()).device)
     rows = []
     for row in bench.quality(restorer, photos, TASKS):
-        tqdm.write(
+        _tell(
             f"{row['task']:>16}: degraded {row['degraded']:.2f} dB, one evaluation "
             f"{row['one']:.2f}, restored {row['restored']:.2f}"
         )

@@ -122,6 +122,8 @@ def trajectory(
         steps = chosen.steps(nfe, ends_at_zero=process.lam(0.0) == math.inf)
     except ValueError as error:
         raise ValueError(f"{solver} {error}") from None
+    if chosen.own_nodes and steps > process.T:
+        raise ValueError(f"{solver} has {process.T:g} unit steps, cannot take {steps}")
     nodes = timesteps(process, steps, spacing)
     options = chosen.keep_options({"lower_order_final": lower_order_final})
 

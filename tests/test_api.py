@@ -1,9 +1,10 @@
 """The page's endpoint /restore, through gradio_client against the real app."""
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
+from PIL import Image, ImageCms
 
 from mrsampler.ui.examples import examples
 from mrsampler.ui.page import build
@@ -27,14 +28,19 @@ def restore(client, photo=PHOTO, **settings):
 
 def test_it_streams_a_report_for_every_evaluation_and_ends_with_the_photo(client, tmp_path):
     small = tmp_path / "small.png"
-    Image.open(PHOTO).resize((96, 64)).convert("RGBA").save(small)
+    picture = Image.open(PHOTO).resize((96, 64))
+    picture.putalpha(Image.linear_gradient("L").resize((96, 64)))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.save(small, icc_profile=profile)
     outputs = restore(client, small, task="noisy", solver="mrs-ode-d-2", nfe=3, seed=7)
     reports = [report for _, report in outputs]
     assert [r["nfe"] for r in reports if r["state"] == "running"] == [0, 1, 2, 3]
     assert reports[0]["t"] == 100 and reports[-1]["t"] == 0
     assert reports[-1]["state"] == "finished"
     with Image.open(outputs[-1][0]) as picture:
-        assert (picture.format, picture.size) == ("PNG", (96, 64))
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGBA", (96, 64))
+        assert picture.info["icc_profile"] == profile
+        assert picture.getchannel("A").tobytes() == Image.open(small).getchannel("A").tobytes()
 
 
 def test_the_same_seed_gives_the_same_pixels(client, tmp_path):
@@ -70,6 +76,15 @@ def test_a_file_that_is_no_picture_gets_a_sentence(client, tmp_path):
     fake.write_text("no picture", encoding="utf-8")
     with pytest.raises(AppError, match="not a picture that can be read"):
         restore(client, fake)
+
+
+@pytest.mark.parametrize("image", [{"path": str(PHOTO)}, {"path": "/etc/passwd"}, None, "photo"])
+def test_only_an_upload_is_read_and_nothing_else_on_the_server(client, image):
+    url = f"{client.src}gradio_api/call/restore"
+    call = httpx.post(url, json={"data": [image, "noisy", "mrs-ode-d-2", 1]}).json()
+    answer = httpx.get(f"{url}/{call['event_id']}").text
+    assert "event: error" in answer and "event: complete" not in answer
+    assert str(PHOTO) not in answer and "passwd" not in answer
 
 
 def test_its_parameters_are_named_and_documented(client):

@@ -31,6 +31,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
@@ -45,7 +46,14 @@ def address():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    nowhere = "http://127.0.0.1:9"  # the discard port: whatever asks the internet fails
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "NO_PROXY": "127.0.0.1,localhost",
+    }
     ARTEFACTS.mkdir(exist_ok=True)
     with (ARTEFACTS / "app.log").open("w") as log:
         app = subprocess.Popen(
@@ -75,22 +83,28 @@ def browser(address):
         browser.close()
 
 
-@pytest.fixture
-def page(address, browser):
+@contextlib.contextmanager
+def opened(address, browser, width=1440, height=1000, theme="light"):
     """The page, opened and ready; fails at the end if it asked another host or erred."""
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page = browser.new_page(viewport={"width": width, "height": height})
     foreign, errors = [], []
     local = (address, "data:", "blob:")
     page.on("request", lambda r: None if r.url.startswith(local) else foreign.append(r.url))
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}?__theme=light")
+    page.goto(f"{address}?__theme={theme}")
     page.wait_for_selector("#run", timeout=60_000)
     page.wait_for_function("window.Plotly", timeout=60_000)
     yield page
     page.close()
     assert foreign == [], "the page asked another host"
     assert errors == [], "the page's console has errors"
+
+
+@pytest.fixture
+def page(address, browser):
+    with opened(address, browser) as page:
+        yield page
 
 
 def slide(page, label, value):
@@ -101,10 +115,12 @@ def slide(page, label, value):
 
 
 def choose_example(page, index):
+    shown = page.locator("[data-panel=degraded] img").get_attribute("src")
     page.locator(f"button[data-index='{index}']").click()
-    page.wait_for_function("document.body.dataset.run === 'idle'")
-    expect(page.locator("[data-panel=degraded] img")).to_have_attribute(
-        "src", re.compile("^data:image/jpeg")
+    page.wait_for_function(
+        "was => document.querySelector('[data-panel=degraded] img').src !== was"
+        " && document.body.dataset.run === 'idle'",
+        arg=shown,
     )
 
 
@@ -117,6 +133,10 @@ def wait_for_state(page, *states, timeout=120_000):
 def count(page, panel):
     text = page.locator(f"[data-panel={panel}] .count em").text_content(timeout=60_000)
     return int(text)
+
+
+def wait_for_recording(page):
+    page.wait_for_function("document.querySelector('.scrub').disabled === false", timeout=30_000)
 
 
 WATCH = """() => {
@@ -138,7 +158,7 @@ WATCH = """() => {
 
 def test_a_recorded_race_plays_until_the_first_run(page):
     expect(page.locator(".badge")).to_be_visible(timeout=20_000)
-    page.wait_for_function("document.querySelector('.scrub').disabled === false", timeout=30_000)
+    wait_for_recording(page)
     assert count(page, "b") == 100
     page.screenshot(path=ARTEFACTS / "opening.png", full_page=True)
 
@@ -247,17 +267,31 @@ def test_a_photo_of_ones_own_is_taken_as_damaged_and_has_no_score(page):
     assert page.locator("[data-panel=a] .score").inner_text().strip() == ""
 
 
+def test_run_pressed_right_after_choosing_a_photo_keeps_its_race(page):
+    wait_for_recording(page)
+    page.locator("button[data-index='3']").click()
+    page.locator("#run").click()
+    page.wait_for_function(
+        "document.querySelector('[data-panel=b] .count em')?.textContent === '5'"
+        " && document.body.dataset.run === 'running'",
+        timeout=60_000,
+    )
+    assert page.evaluate("document.querySelector('#knobs').inert"), "the controls are not locked"
+    page.locator("#stop").click()
+    wait_for_state(page, "stopped")
+    frames = int(page.locator(".scrub").get_attribute("max"))
+    page.locator(".scrub").fill("0")
+    assert (frames >= 5, count(page, "b")) == (True, 0)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_page_fits_its_window_in_both_themes(address, browser, width, theme):
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.goto(f"{address}?__theme={theme}")
-    page.wait_for_selector("#run", timeout=60_000)
-    expect(page.locator(".badge")).to_be_visible(timeout=20_000)
-    page.wait_for_function("document.querySelector('.scrub').disabled === false", timeout=30_000)
-    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert overflow <= 0, "the page scrolls sideways"
-    run = page.locator("#run").bounding_box()
-    assert run["y"] + run["height"] <= 900, "Run is out of sight"
-    page.screenshot(path=ARTEFACTS / f"page-{width}-{theme}.png", full_page=True)
-    page.close()
+    with opened(address, browser, width, 900, theme) as page:
+        expect(page.locator(".badge")).to_be_visible(timeout=20_000)
+        wait_for_recording(page)
+        overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 0, "the page scrolls sideways"
+        run = page.locator("#run").bounding_box()
+        assert run["y"] + run["height"] <= 900, "Run is out of sight"
+        page.screenshot(path=ARTEFACTS / f"page-{width}-{theme}.png", full_page=True)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageCms
 
 from mrsampler import photo
-from mrsampler.photo import Photo, PhotoError, fit_within, read, resize, to_pil, to_uint8
+from mrsampler.photo import Photo, PhotoError, read, resize, to_pil, to_uint8
 
 WIDTH, HEIGHT = 48, 40
 
@@ -315,15 +315,29 @@ def test_a_side_under_32_pixels_is_refused_with_its_size(size):
         ((33, 32), 32, (33, 32)),
     ],
 )
-def test_fit_within_scales_down_to_the_largest_side(shape, largest, expected):
-    result = fit_within(torch.rand(3, *shape), largest)
+def test_within_scales_down_to_the_largest_side(shape, largest, expected):
+    result = Photo(torch.rand(3, *shape), (shape[1], shape[0])).within(largest).rgb
     assert tuple(result.shape) == (3, *expected)
     assert result.min() >= 0 and result.max() <= 1
 
 
-def test_fit_within_refuses_a_largest_side_no_photo_can_have():
+def test_within_refuses_a_largest_side_no_photo_can_have():
     with pytest.raises(ValueError, match="at least 32, got 31"):
-        fit_within(torch.rand(3, 40, 40), 31)
+        Photo(torch.rand(3, 40, 40), (40, 40)).within(31)
+
+
+def test_a_picture_over_32_times_as_long_as_wide_is_refused():
+    # Its short side cannot go under 32 pixels, so no largest side would bound it.
+    read(encoded(Image.new("RGB", (1024, 32))))
+    with pytest.raises(PhotoError, match="32 times as long"):
+        read(encoded(Image.new("RGB", (1056, 32))))
+
+
+def test_a_format_that_would_start_other_programs_is_no_picture():
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(buffer, "EPS")
+    with pytest.raises(PhotoError, match="not a picture that can be read"):
+        read(buffer.getvalue())
 
 
 def test_resizing_to_the_same_size_changes_nothing():
@@ -342,7 +356,7 @@ def test_resizing_keeps_a_ramp_a_ramp_and_averages_what_it_cannot_show():
 
 def test_the_result_is_given_back_at_the_photos_own_size():
     source = read(encoded(Image.fromarray(colours(200, 120))))
-    back = source.image(fit_within(source.rgb, 100))
+    back = source.image(source.within(100).rgb)
     assert back.size == (200, 120)
     assert np.abs(np.array(back).astype(int) - colours(200, 120)).mean() < 3
 

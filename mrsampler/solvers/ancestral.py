@@ -55,13 +55,11 @@ def posterior_published(
 ) -> Iterator[State]:
     """As in the published code: N times spread over 1..T, but each step moves by one unit of t.
 
-    With N < T steps it therefore never reaches the data. Kept for comparison, under this name.
-    Raises ValueError for more steps than the process has units of t.
+    With N < T steps it therefore never reaches the data; it cannot take more than T. Kept for
+    comparison, under this name.
     Source: `IRSDE.reverse_posterior` in the code of the MR Sampler.
     """
     steps, units = len(nodes) - 1, int(model.process.T)
-    if steps > units:
-        raise ValueError(f"posterior-published has {units} unit steps, cannot take {steps}")
     times = [int(units - (units - 1) * i / max(1, steps - 1)) for i in range(steps)]
     pairs = [(node(model.process, t), node(model.process, t - 1)) for t in times]
     table = [coefficients(s, t) if t.sigma else Coefficients(0, 1, 0) for s, t in pairs]

@@ -6,7 +6,7 @@ from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
-from mrsampler.ui import restore as tab
+from mrsampler.ui.session import QUEUE, restoration, save, subject
 
 # mypy: disable-error-code="misc,index,union-attr"
 # gradio reads the hints its own way: a dict for FileData, and what a yield holds as the return.
@@ -34,28 +34,30 @@ def restore(
         checkpoint: The network, one of the bundled checkpoints.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the run.
     """
-    _check(task, solver, nfe, spacing, checkpoint, largest_side)
+    _check(task, solver, nfe, seed, spacing, checkpoint, largest_side)
+    # Without `meta` gradio would not look whether the file is an upload.
+    if not isinstance(image, dict) or image.get("meta") != {"_type": "gradio.FileData"}:
+        raise gr.Error("image must be an uploaded file.", print_exception=False)
     try:
-        source = photo.read(image["path"])  # gradio hands over a dict
-        shown = tab.subject(source, False, task, 0.0, int(seed), int(largest_side))
-        with tab.LINE.turn() as turn:
+        shown = subject(photo.read(image["path"]), False, task, 0.0, seed, int(largest_side))
+        settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
+        with QUEUE.turn() as turn:
             while not turn.arrive(0.5):
                 yield None, {"state": "waiting", "ahead": turn.ahead, "seconds": turn.seconds}
-            steps = tab.load(checkpoint).trajectory(
-                shown.degraded, task, seed=int(seed), solver=solver, nfe=int(nfe), spacing=spacing
-            )
-            for step in steps:
-                report = {"state": "running", "nfe": step.nfe, "t": step.t, "lambda": step.lam}
-                yield None, report | {"seconds": round(step.seconds, 4)}
-            restored = source.image(step.x[0].cpu())
-    except (ValueError, FloatingPointError, FileNotFoundError) as error:
+            for report, x_t in restoration(checkpoint, shown.degraded, task, settings):
+                yield None, {"state": "running"} | report
+                x = x_t
+        restored = shown.source.image(x)
+    except FileNotFoundError:
+        raise gr.Error("The uploaded file is no longer there.", print_exception=False) from None
+    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
         raise gr.Error(str(error), print_exception=False) from None
-    path = tab.save(restored, f"restored-{task}.png")
-    yield gr.FileData(path=path), report | {"state": "finished", "size": list(source.size)}
+    finished = report | {"state": "finished", "size": list(shown.source.size)}
+    yield gr.FileData(path=save(restored, f"restored-{task}")), finished
 
 
 def _check(
-    task: str, solver: str, nfe: int, spacing: str, checkpoint: str, largest_side: int
+    task: str, solver: str, nfe: int, seed: int, spacing: str, checkpoint: str, largest_side: int
 ) -> None:
     """gradio checks nothing of what a program sends."""
     for name, value, known in (
@@ -71,6 +73,7 @@ def _check(
             )
     for name, number, low, high in (
         ("nfe", nfe, 1, 1000),
+        ("seed", seed, 0, 2**31 - 1),
         ("largest_side", largest_side, 32, 1024),
     ):
         if not isinstance(number, int | float) or not low <= number <= high:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import gradio as gr
 import plotly
@@ -15,7 +16,7 @@ PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 def served(path: Path) -> str:
     """The relative URL of a file named in `gr.set_static_paths`."""
-    return f"gradio_api/file={path}"
+    return f"gradio_api/file={quote(str(path))}"
 
 
 def web(name: str) -> dict[str, Any]:

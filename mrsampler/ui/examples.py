@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from mrsampler import photo
 from mrsampler.photo import Photo
+from mrsampler.ui.frames import jpeg
 
 # In a source tree the assets lie beside the package, in an installed one inside it.
 _HOMES = (Path(__file__).parents[1] / "_assets", Path(__file__).parents[2] / "assets")
@@ -47,8 +47,8 @@ def example_photo(index: int) -> Photo:
     return photo.read(examples()[index].path)
 
 
-def thumbnails(jpeg: Any) -> list[dict[str, Any]]:
-    """What the row of thumbnails shows; `jpeg` makes a data URI of (3, H, W)."""
+def thumbnails() -> list[dict[str, str]]:
+    """What the row of thumbnails shows."""
     row = []
     for index, example in enumerate(examples()):
         rgb = example_photo(index).rgb

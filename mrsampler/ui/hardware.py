@@ -19,3 +19,8 @@ def gpu(function: F) -> F:
     There the function runs in a process of its own: what goes in and comes out must be picklable.
     """
     return spaces.GPU(duration=120)(function) if spaces else function
+
+
+def crosses_processes() -> bool:
+    """Whether `gpu` functions run in another process, where an event set here is not seen."""
+    return spaces is not None

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mrsampler import metrics
 from mrsampler.advice import advice
-from mrsampler.photo import to_pil
 from mrsampler.restorer import Restorer
 from mrsampler.trajectory import Step, race
 from mrsampler.ui.figures import BLUE, VERMILION, Line, TrajectoryPlot
+from mrsampler.ui.frames import jpeg
 
 UPDATES_PER_SECOND = 12
 
@@ -90,11 +87,11 @@ class LiveRace:
         )
         self._latest: dict[str, tuple[Step, Result]] = {}
 
-    def moments(self) -> Iterator[Moment]:
+    def moments(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[Moment]:
         """From x_T to the last step, at most UPDATES_PER_SECOND; every frame is in one of them.
 
-        Closing it ends the race before the next evaluation. Raises FloatingPointError if the
-        network returned values that are not finite.
+        Closing it, or `stopped`, ends the race before the next evaluation. Raises
+        FloatingPointError if the network returns values that are not finite.
         """
         frames: list[dict[str, Any]] = []
         sentence, due = None, 0.0
@@ -107,6 +104,8 @@ class LiveRace:
                 if time.perf_counter() >= due:
                     yield self._moment(frames, sentence)
                     frames, due = [], time.perf_counter() + 1 / UPDATES_PER_SECOND
+                if stopped():
+                    break
         finally:
             ticks.close()  # type: ignore[attr-defined]
         if frames:
@@ -130,8 +129,6 @@ class LiveRace:
 
     def _measure(self, entrant: Entrant, step: Step) -> Result:
         image = step.x[0].cpu()
-        if not torch.isfinite(image).all():
-            raise FloatingPointError("the network returned values that are not finite")
         quality: tuple[float | None, float | None] = (None, None)
         if self._truth is not None:
             quality = metrics.psnr(image, self._truth), metrics.ssim(image, self._truth)
@@ -149,10 +146,3 @@ def _panel(step: Step, result: Result) -> dict[str, Any]:
         "psnr": result.psnr,
         "ssim": result.ssim,
     }
-
-
-def jpeg(image: Tensor) -> str:
-    """(3, H, W) as a data URI, for frames that stream; final results are PNG."""
-    buffer = io.BytesIO()
-    to_pil(image).save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

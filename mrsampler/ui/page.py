@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from mrsampler.ui import api, restore, theme
+from mrsampler.ui import api, restore, session, theme
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.examples import attribution
 
@@ -58,7 +58,7 @@ def launch(
     `host` and `port` fall back to GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, then to
     127.0.0.1:7860. Raises OSError where the port is taken.
     """
-    restore.device = device
+    session.device = device
     demo = build()
     demo.launch(
         server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mrsampler.ui import restore
+from mrsampler.ui import restore, session
 from mrsampler.ui.examples import example_photo, examples
 from mrsampler.ui.live import Entrant, LiveRace
 
@@ -15,12 +15,12 @@ EVERY = 6  # of the frames after the first samples are done, to keep the file sm
 def main() -> None:
     """Runs the first example with the page's own defaults, and writes assets/recorded_race.json."""
     first = examples()[0]
-    shown = restore.subject(example_photo(0), True, first.task, first.severity, 0, SIDE)
+    shown = session.subject(example_photo(0), True, first.task, first.severity, 0, SIDE)
     entrants = [
         Entrant("a", "MR Sampler, ODE", "mrs-ode-d-2", 8, "uniform-lambda"),
         Entrant("b", "Posterior (ancestral)", "posterior", 100, "uniform-t"),
     ]
-    restorer = restore.load("bundled")
+    restorer = session.load("bundled")
     race = LiveRace(restorer, shown.degraded, shown.truth, first.task, entrants, 0)
     updates: list[dict] = []
     for tick, moment in enumerate(race.moments()):

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
-from PIL import Image
-from torch import Tensor
 
-from mrsampler import checkpoints, photo, restorer
-from mrsampler.degradations import TASKS, degrade
+from mrsampler import checkpoints, photo
+from mrsampler.degradations import TASKS
 from mrsampler.metrics import psnr, ssim
 from mrsampler.photo import Photo, PhotoError
-from mrsampler.restorer import Restorer
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui.components import PLOTLY, photo_drop, served, web
 from mrsampler.ui.examples import ASSETS, example_photo, examples, thumbnails
-from mrsampler.ui.hardware import gpu
-from mrsampler.ui.live import Entrant, LiveRace, Moment, Result, jpeg
-from mrsampler.ui.turnstile import Turnstile
+from mrsampler.ui.frames import jpeg
+from mrsampler.ui.live import Entrant, Moment, Result
+from mrsampler.ui.session import QUEUE, Subject, race, save, subject
 
 RECORDING = ASSETS / "recorded_race.json"
 LARGEST_SIDES = (256, 384, 512)
@@ -41,48 +34,8 @@ SAMPLERS = {
     "Euler\u2013Maruyama": "euler-maruyama",
     "Euler (PF-ODE)": "euler",
 }
-LINE = Turnstile()
 _stops: dict[str, threading.Event] = {}
 _run_numbers = itertools.count(1)
-
-
-device: str | None = None
-"""Where the networks run: a torch device, or None for the GPU if there is one."""
-
-
-@cache
-def load(checkpoint: str) -> Restorer:
-    """A checkpoint, read once for all visitors."""
-    return restorer.load(checkpoint, device)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is to be restored: the photo as given, the degraded picture, and the truth if known."""
-
-    source: Photo
-    degraded: Tensor
-    truth: Tensor | None
-
-    @property
-    def note(self) -> str | None:
-        """One sentence if the photo had to be scaled down."""
-        height, width = self.degraded.shape[1:]
-        if (width, height) == self.source.size:
-            return None
-        was = "{} \u00d7 {}".format(*self.source.size)
-        return f"Scaled down from {was} to {width} \u00d7 {height} for the run."
-
-
-def subject(
-    source: Photo, damage: bool, task: str, severity: float, seed: int, largest_side: int
-) -> Subject:
-    """A photo made ready: scaled down and, if it is clean, degraded from `seed`."""
-    image = photo.fit_within(source.rgb, largest_side)
-    if not damage:
-        return Subject(source, image, None)
-    generator = torch.Generator().manual_seed(seed)
-    return Subject(source, degrade(image, task, severity, generator), image)
 
 
 def solver_name(sampler: str, prediction: str, order: int) -> str:
@@ -135,19 +88,6 @@ def preview(
     }
 
 
-@gpu
-def race_moments(
-    checkpoint: str,
-    degraded: Tensor,
-    truth: Tensor | None,
-    task: str,
-    entrants: list[Entrant],
-    seed: int,
-) -> Iterator[Moment]:
-    """The race, where the GPU is. Its arguments and moments can cross to another process."""
-    yield from LiveRace(load(checkpoint), degraded, truth, task, entrants, seed).moments()
-
-
 def run(
     example: int,
     upload: str | None,
@@ -168,42 +108,42 @@ def run(
 ) -> Iterator[tuple[Any, ...]]:
     """The race, as updates of the stage, the slider, the table and the download."""
     nothing = (gr.skip(), gr.skip(), gr.skip())
-    seed = _whole(seed, "The seed", 0, 2**31 - 1)
-    counts = [_whole(nfe, "NFE", 1, 100), _whole(baseline_nfe, "Baseline NFE", 1, 100)]
-    shown = subject(_read(example, upload), mode == CLEAN, task, severity, seed, largest_side)
-    names = [solver_name(sampler, prediction, order), solver_name(baseline, prediction, order)]
-    entrants = [
-        Entrant(key, label, name, count, _spacing(name, spacing))
-        for key, label, name, count in zip("ab", (sampler, baseline), names, counts, strict=True)
-    ]
     update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
     session = request.session_hash or ""
+    # First of all: the visitor can press Stop while a large photo is still being read.
     stop = _stops[session] = threading.Event()
     try:
-        with LINE.turn() as turn:
+        seed = _whole(seed, "The seed", 0, 2**31 - 1)
+        counts = [_whole(nfe, "NFE", 1, 100), _whole(baseline_nfe, "Baseline NFE", 1, 100)]
+        given = _read(example, upload)
+        shown = subject(given, mode == CLEAN, task, severity, seed, largest_side)
+        names = [solver_name(name, prediction, order) for name in (sampler, baseline)]
+        entrants = [
+            Entrant(key, label, name, count, _spacing(name, spacing))
+            for key, label, name, count in zip(
+                "ab", (sampler, baseline), names, counts, strict=True
+            )
+        ]
+        with QUEUE.turn() as turn:
             while not turn.arrive(0.5) and not stop.is_set():
                 people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
                 word = f"Waiting: {people} ahead of you, about {turn.seconds:.0f} s."
                 yield update | {"state": "waiting", "say": word}, *nothing
             if stop.is_set():
-                yield update | {"state": "stopped", "say": "Left the line."}, *nothing
+                yield update | {"state": "stopped", "say": "Stopped before it began."}, *nothing
                 return
             first: dict[str, Any] = {"setup": setup(shown, entrants)}
-            moments = race_moments(checkpoint, shown.degraded, shown.truth, task, entrants, seed)
-            try:
-                for moment in moments:
-                    page = {"state": "running", "frames": moment.frames, "figures": moment.figures}
-                    yield update | first | page | {"say": say(moment, shown)}, *nothing
-                    first = {}
-                    if stop.is_set():
-                        break
-            finally:
-                moments.close()  # type: ignore[attr-defined]
+            for moment in race(checkpoint, shown, task, entrants, seed, stop):
+                page = {"state": "running", "frames": moment.frames, "figures": moment.figures}
+                yield update | first | page | {"say": say(moment, shown)}, *nothing
+                first = {}
         finished = all(result.done for result in moment.results)
         word = last_word(moment, shown, finished)
-        state = "finished" if finished else "stopped"
-        yield update | {"state": state, "say": word}, *_outcome(moment, shown, task)
-    except (ValueError, FloatingPointError, FileNotFoundError, MemoryError) as error:
+        last = update | {"state": "finished" if finished else "stopped", "say": word}
+        # The word first: a large photo takes seconds to scale back and compress.
+        yield last, gr.skip(), table(moment.results, shown), gr.skip()
+        yield last | {"outcome": True}, *_outcome(moment, shown, task)
+    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
         sentence = f"The run failed: {error}. Another setting or photo may work."
         yield update | {"state": "failed", "say": sentence}, *nothing
         raise gr.Error(sentence, print_exception=False) from None
@@ -219,6 +159,7 @@ def stop(request: gr.Request) -> None:
 
 
 def setup(shown: Subject, entrants: list[Entrant]) -> dict[str, Any]:
+    """What the stage needs to know before a race's first frame."""
     return _pictures(shown) | {
         "entrants": {e.key: {"label": e.label, "nfe": e.nfe} for e in entrants}
     }
@@ -230,33 +171,25 @@ def _pictures(shown: Subject) -> dict[str, Any]:
 
 
 def say(moment: Moment, shown: Subject) -> str:
+    """The line under the panels while a race runs."""
     done = [f"{r.entrant.label} is done; the other goes on." for r in moment.results if r.done]
-    return " ".join(done[:1] + [note for note in (moment.advice, shown.note) if note])
+    notes = [note for note in (moment.advice, shown.note) if note]
+    return " ".join((done if len(done) == 1 else []) + notes)
 
 
 def last_word(moment: Moment, shown: Subject, finished: bool) -> str:
-    first, second = (result.seconds for result in moment.results)
-    word = (
-        f"Finished in {first:.1f} s and {second:.1f} s."
-        if finished
-        else "Stopped: what was reached stays here."
-    )
+    """The line under the panels once it has ended."""
+    times = (f"{r.entrant.label} in {r.seconds:.1f} s" for r in moment.results)
+    word = f"Finished: {', '.join(times)}." if finished else "Stopped: what was reached stays here."
     return " ".join([word] + [note for note in (moment.advice, shown.note) if note])
 
 
 def _outcome(moment: Moment, shown: Subject, task: str) -> tuple[Any, ...]:
-    """Before and after, losslessly and at the photo's own size; the table; the download."""
+    """Before and after, losslessly and at the photo's own size; the download."""
     restored = shown.source.image(moment.results[0].image)
     before = shown.source.image(shown.degraded)
-    download = gr.update(value=save(restored, f"restored-{task}.png"), interactive=True)
-    return (before, restored), table(moment.results, shown), download
-
-
-def save(picture: Image.Image, name: str) -> str:
-    """The picture as a PNG in gradio's cache, which is emptied by age."""
-    folder = Path(tempfile.mkdtemp(dir=gr.utils.get_upload_folder()))
-    picture.save(folder / name, icc_profile=picture.info.get("icc_profile"))
-    return str(folder / name)
+    download = gr.update(value=save(restored, f"restored-{task}"), interactive=True)
+    return (before, restored), gr.skip(), download
 
 
 def table(results: list[Result], shown: Subject) -> list[dict[str, str]]:
@@ -304,8 +237,13 @@ def build() -> None:
         with gr.Column(elem_id="rail", scale=0, min_width=0):
             with gr.Column(elem_id="knobs"):
                 drop = photo_drop()
-                row = gr.HTML(value=thumbnails(jpeg), **web("examples"))
-                mode = gr.Radio([CLEAN, DAMAGED], value=CLEAN, label="The photo is")
+                row = gr.HTML(value=thumbnails(), **web("examples"))
+                mode = gr.Radio(
+                    [CLEAN, DAMAGED],
+                    value=CLEAN,
+                    label="The photo is",
+                    info="Of a clean one the truth is known, so results can be scored.",
+                )
                 task = gr.Dropdown(
                     list(TASKS), value=first.task, label="Task", info="Which damage to undo."
                 )
@@ -463,11 +401,11 @@ def build() -> None:
         settings,
         [stage, slider, rows, download],
         concurrency_limit=32,
-        js="(...values) => { document.body.dataset.run = 'running';"
-        "if (innerWidth <= 760) document.querySelector('#stage').scrollIntoView();"
-        "return values; }",
+        js="(...all) => { document.dispatchEvent(new CustomEvent('run-asked')); return all; }",
         **private,
     )
-    # A full queue or a lost connection leaves no last word.
-    running.failure(None, None, None, js="() => { document.body.dataset.run = 'failed'; }")
+    # A full queue leaves no last word.
+    running.failure(
+        None, None, None, js="() => { document.dispatchEvent(new CustomEvent('run-failed')); }"
+    )
     halt.click(stop, None, None, queue=False, **private)

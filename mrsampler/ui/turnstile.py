@@ -49,7 +49,11 @@ class Turn:
     @property
     def seconds(self) -> float:
         """About how long until it is this one's turn, from how long recent runs took."""
-        return self.ahead * self._turnstile._typical_seconds
+        with self._turnstile._changed:
+            head = self._turnstile._line[0]
+        gone = time.monotonic() - head.began if head.began is not None else 0.0
+        typical = self._turnstile._typical_seconds
+        return max(0.0, self.ahead * typical - min(gone, typical))
 
     def arrive(self, timeout: float) -> bool:
         """Waits at most `timeout` seconds; True when it is this one's turn."""

@@ -15,7 +15,6 @@ async function take(file) {
   }
 }
 input.addEventListener('change', () => { take(input.files[0]); input.value = ''; });
-zone.addEventListener('keydown', (event) => { if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); input.click(); } });
 for (const name of ['dragover', 'dragleave', 'drop']) {
   zone.addEventListener(name, (event) => {
     event.preventDefault();

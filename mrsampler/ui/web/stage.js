@@ -5,7 +5,8 @@ const panels = Object.fromEntries([...element.querySelectorAll('[data-panel]')].
 const scrub = $('.scrub'), play = $('.play'), words = $('.words'), badge = $('.badge'), plot = $('.plot');
 const KEYS = ['a', 'b'];
 
-let run = null, frames = [], entrants = {}, figures = null, view = 'x', dims = 2, timer = null, recorded = null;
+let run = null, frames = [], entrants = {}, figures = null, view = 'x', dims = 2, timer = null;
+const BUSY = ['running', 'waiting'];
 
 // ---- panels
 function picture(panel, source) {
@@ -21,7 +22,10 @@ function setup(s) {
   probe.src = s.degraded;
   if (!s.entrants) return;
   entrants = s.entrants;
-  for (const key of KEYS) panels[key].querySelector('b').textContent = entrants[key].label;
+  for (const key of KEYS) {
+    panels[key].querySelector('b').textContent = entrants[key].label;
+    panels[key].querySelector('img').alt = entrants[key].label;
+  }
 }
 function clear() {
   frames = []; figures = null;
@@ -44,10 +48,12 @@ function show(index) {
       state.psnr == null ? '\u00a0' : `${state.psnr.toFixed(1)} dB · SSIM ${state.ssim.toFixed(2)}`;
   }
   scrub.value = index;
+  scrub.setAttribute('aria-valuetext', `evaluation ${frame.b.nfe} of ${entrants.b.nfe}`);
 }
 function append(frame) {
-  if (frame.index !== frames.length) return; // gradio sends a run's last update twice
-  const last = frames.at(-1) || {};
+  if (frame.index < frames.length) return; // gradio sends a run's last update twice
+  const last = frames.at(-1) || frame;
+  while (frames.length < frame.index) frames.push(last);
   frames.push({ a: frame.a || last.a, b: frame.b || last.b });
   scrub.max = frames.length - 1;
 }
@@ -58,6 +64,7 @@ function pause() { clearInterval(timer); timer = null; play.textContent = '▶';
 scrub.addEventListener('input', () => { pause(); seek(+scrub.value); });
 play.addEventListener('click', () => {
   if (timer) return pause();
+  if (recording) { stopRecording(); return; }
   if (+scrub.value >= frames.length - 1) seek(0);
   play.textContent = '❚❚';
   timer = setInterval(() => {
@@ -132,48 +139,80 @@ function mark(index) { marked = index; draw(); }
 new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ['class'] });
 
 // ---- updates
+let watchdog = null;
 function settle(state) {
   stage.dataset.state = state;
   if (state !== 'recording') document.body.dataset.run = state;
-  if (state === 'finished' || state === 'stopped') document.body.dataset.outcome = 'there';
-  const moving = ['running', 'waiting', 'recording'].includes(state);
-  scrub.disabled = play.disabled = moving || frames.length < 2;
+  const busy = BUSY.includes(document.body.dataset.run);
+  const knobs = document.querySelector('#knobs');
+  if (knobs) knobs.inert = busy; // by keyboard, too
+  scrub.disabled = busy || state === 'recording' || frames.length < 2;
+  play.disabled = busy || frames.length < 2;
+  clearTimeout(watchdog);
+  if (busy) watchdog = setTimeout(() => fail('No news from the server for a minute: the connection may be lost. Reload the page to go on.'), 60000);
+}
+function fail(sentence) {
+  if (!BUSY.includes(document.body.dataset.run)) return;
+  words.textContent = sentence;
+  settle('failed');
 }
 function apply(update, state) {
-  if (update.run !== run) { run = update.run; pause(); clear(); marked = null; draw(); }
+  if (update.run !== run) {
+    run = update.run;
+    pause(); clear(); marked = null; draw();
+    delete document.body.dataset.outcome;
+  }
   if (update.setup) setup(update.setup);
   for (const frame of update.frames || []) append(frame);
   if (update.figures) { figures = update.figures; draw(); }
   if ((update.frames || []).length) show(frames.length - 1);
   if (update.say !== undefined) words.textContent = update.say || '\u00a0';
+  if (update.outcome) document.body.dataset.outcome = 'there';
+  const was = document.body.dataset.run;
   settle(state || update.state);
+  const button = document.querySelector('#run');
+  if (BUSY.includes(was) && button && document.activeElement?.id === 'stop') button.focus();
 }
 watch('value', () => {
   const update = props.value;
   if (!update || !update.state) return;
-  clearTimeout(recorded);
-  recorded = null;
+  // A preview that was asked for before the run may arrive after it.
+  if (update.state === 'idle' && BUSY.includes(document.body.dataset.run)) return;
+  stopRecording();
   badge.hidden = true;
   apply(update);
 });
+document.addEventListener('run-asked', () => {
+  settle('running');
+  if (window.innerWidth <= 760) document.querySelector('#stage').scrollIntoView();
+  setTimeout(() => document.querySelector('#stop')?.focus({ preventScroll: true }));
+});
+document.addEventListener('run-failed', () => fail('The run did not start; the message says why.'));
 
 // ---- until the first run, a recorded race plays
+let recording = null;
+function stopRecording() {
+  if (!recording) return;
+  clearTimeout(recording);
+  recording = null;
+  play.textContent = '▶';
+  settle('recorded');
+}
 async function playRecording() {
   document.body.dataset.run = 'idle';
   if (!props.recording) return;
   const response = await fetch(props.recording);
-  if (!response.ok || run !== null) return;
-  const updates = await response.json();
+  const updates = response.ok ? await response.json() : [];
+  if (!updates.length || run !== null || document.body.dataset.run !== 'idle') return;
   badge.hidden = false;
+  const still = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
   const next = (index) => {
-    if (badge.hidden) return;
-    if (index < updates.length) {
-      apply(updates[index], 'recording');
-      recorded = setTimeout(next, 110, index + 1);
-    } else {
-      settle('recorded');
-    }
+    apply(updates[index], 'recording');
+    if (index + 1 >= updates.length) { recording = true; stopRecording(); return; }
+    recording = still ? null : setTimeout(next, 110, index + 1);
+    play.textContent = '❚❚';
+    if (still) next(index + 1);
   };
   next(0);
 }
-playRecording();
+playRecording().catch(() => { document.body.dataset.run = 'idle'; });

@@ -1,6 +1,6 @@
 """Makes assets/examples from the photos that scikit-image and scikit-learn ship.
 
-    python assets/make_examples.py
+    python tools/make_examples.py
 
 Needs requirements-dev.txt. Writes the pictures, no side over 384 pixels, and examples.json.
 """
@@ -13,7 +13,7 @@ import skimage
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-OUT = Path(__file__).parent / "examples"
+OUT = Path(__file__).parents[1] / "assets" / "examples"
 SIDE = 384
 
 CHINA = (

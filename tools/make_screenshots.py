@@ -1,6 +1,6 @@
 """Takes the README's picture, and the page in every width, theme and state.
 
-    python assets/make_screenshots.py [FOLDER]
+    python tools/make_screenshots.py [FOLDER]
 
 Needs requirements-dev.txt, Chromium (`CHROMIUM`, or `chromium` on the PATH) and an explorer running
 on http://127.0.0.1:7860. Writes assets/explorer.png; with FOLDER also opening, mid-run and finished
@@ -51,7 +51,7 @@ def main(folder: Path | None) -> None:
         page = opened(browser, 1440, "light")
         run_to(page, 20)
         finish(page)
-        page.screenshot(path=Path(__file__).parent / "explorer.png", full_page=True)
+        page.screenshot(path=Path(__file__).parents[1] / "assets" / "explorer.png", full_page=True)
         page.close()
         for width in (1440, 390) if folder else ():
             for theme in ("light", "dark"):
