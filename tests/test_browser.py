@@ -187,7 +187,9 @@ def test_a_race_streams_both_samplers_and_their_trajectories(page):
     assert (count(page, "a"), count(page, "b")) == (6, 12)
     rows = page.locator(".results tbody tr")
     expect(rows).to_have_count(3)
-    assert re.search(r"MR Sampler, ODE.*\b6\b.*\d\.\d\d", rows.nth(1).inner_text(), re.DOTALL)
+    ours = re.compile(r"MR Sampler, ODE.*\b6\b.*\d\.\d\d", re.DOTALL)
+    expect(rows.nth(1)).to_have_text(ours, use_inner_text=True, timeout=20_000)
+    expect(page.locator("#outcome")).to_be_visible()
     assert page.locator("#slider img").count() >= 2
     expect(page.get_by_role("button", name="Download the restored PNG")).to_be_enabled()
     box = page.locator("[data-panel=a] .frame").bounding_box()
@@ -263,7 +265,7 @@ def test_a_photo_of_ones_own_is_taken_as_damaged_and_has_no_score(page):
     slide(page, "Baseline NFE", 2)
     page.locator("#run").click()
     wait_for_state(page, "finished")
-    assert "unknown" in page.locator(".results").inner_text()
+    expect(page.locator(".results")).to_contain_text("unknown", use_inner_text=True)
     assert page.locator("[data-panel=a] .score").inner_text().strip() == ""
 
 
