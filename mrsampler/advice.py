@@ -44,7 +44,7 @@ def advice(image: Tensor, task: str, estimate: Tensor | None = None) -> str | No
     if estimate is not None:
         change = (estimate.squeeze(0).cpu() - image.cpu()).square().mean().sqrt().item()
         if change < 1.5 / 255:
-            return f"The network sees little to do here: is {task} what is wrong with this photo?"
+            return f"The network hardly changes this photo: it finds little {task} damage to undo."
     return None
 
 
