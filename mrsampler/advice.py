@@ -49,7 +49,7 @@ def advice(image: Tensor, task: str, estimate: Tensor | None = None) -> str | No
 
 
 def noise_sigma(grey: Tensor) -> float:
-    """The standard deviation of the noise in (H, W), estimated from its flattest half.
+    """The standard deviation of the noise in (H, W), estimated from a Laplacian difference.
 
     Source: Immerkaer, Fast noise variance estimation (1996), taken by median so that edges and
     texture count less.

@@ -8,7 +8,7 @@ In the residual y = x - mu, with D = x_0 - mu and s = sigma_inf (1 for VP):
     eps = (y - alpha D) / sigma     = (alpha v + (sigma / s) y) / s
 
 The velocity is the derivative of y in the angle phi of alpha = cos phi, sigma = s sin phi
-(Salimans & Ho, arXiv 2202.00512, app. D). The target of the *network* is one thing, the
+(Salimans & Ho, arXiv 2202.00512). The target of the *network* is one thing, the
 parameterisation of the *solver* another: either is had from the other exactly.
 """
 

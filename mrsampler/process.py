@@ -56,7 +56,7 @@ class MeanRevertingSDE:
     from it, so that alpha, sigma and lambda agree with each other at every t.
 
     Raises ValueError for an unknown schedule or a parameter out of range.
-    Source: IR-SDE (arXiv 2301.11699), eqs. 3-6; MR Sampler (ICLR 2025), sec. 3.
+    Source: IR-SDE (arXiv 2301.11699); MR Sampler (ICLR 2025).
     """
 
     def __init__(

@@ -29,7 +29,7 @@ def coefficients(s: Node, t: Node) -> Coefficients:
 
         mean = a sigma_t^2/sigma_s^2 y_s + alpha_t v/sigma_s^2 D,    var = sigma_t^2 v/sigma_s^2
 
-    Source: IR-SDE (arXiv 2301.11699), proposition 3.2; VDM (arXiv 2107.00630), eqs. 25-29.
+    Source: IR-SDE (arXiv 2301.11699); VDM (arXiv 2107.00630).
     """
     share = -math.expm1(2 * (s.lam - t.lam))  # v / sigma_s^2
     return Coefficients(

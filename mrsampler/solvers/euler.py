@@ -36,8 +36,8 @@ def euler(
 ) -> Iterator[State]:
     """Euler for the PF-ODE, Euler-Maruyama for the reverse-time SDE.
 
-    Source: Song et al., Score-based generative modeling through SDEs (arXiv 2011.13456), sec. 4;
-    IR-SDE (arXiv 2301.11699), eq. 7.
+    Source: Song et al., Score-based generative modeling through SDEs (arXiv 2011.13456);
+    IR-SDE (arXiv 2301.11699).
     """
     table = [coefficients(model, s, t, stochastic) for s, t in pairwise(nodes)]
     for i, (s, t) in enumerate(pairwise(nodes)):

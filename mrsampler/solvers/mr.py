@@ -1,7 +1,7 @@
 """The MR Samplers: exponential integrators for the PF-ODE and the reverse-time SDE.
 
-Exact solutions from s to t, with h = lambda_t - lambda_s and D = x_0 - mu (MR Sampler, ICLR 2025,
-propositions 1-4, in the residual y = x - mu):
+Exact solutions from s to t, with h = lambda_t - lambda_s and D = x_0 - mu (the poster's
+four solutions, in the residual y = x - mu):
 
     ODE, noise:  y_t = alpha_t/alpha_s y_s          -   sigma_t int_0^h e^{   h - u } eps du
     ODE, data:   y_t = sigma_t/sigma_s y_s          +   alpha_t int_0^h e^{ -(h - u)} D   du

@@ -12,7 +12,7 @@ def phi(k: int, z: float) -> float:
 
     So int_0^h e^{c (h - u)} u^n / n! du = h^{n+1} phi_{n+1}(c h).
     The recurrence phi_{k+1} = (phi_k - 1/k!) / z loses digits near 0; there the series is summed.
-    Source: Hochbruck & Ostermann, Exponential integrators (2010), eqs. 2.10-2.11.
+    Source: Hochbruck & Ostermann, Exponential integrators (2010).
     """
     if k == 0:
         return math.exp(z)

@@ -196,30 +196,32 @@ def table(results: list[Result], shown: Subject) -> list[dict[str, str]]:
     """The rows under the race: the degraded photo and both samplers."""
     rows = []
     if shown.truth is not None:
-        rows.append(
-            {
-                "kind": "input",
-                "name": "degraded photo",
-                "solver": "",
-                "nfe": "\u2013",
-                "seconds": "\u2013",
-                "psnr": f"{psnr(shown.degraded, shown.truth):.2f}",
-                "ssim": f"{ssim(shown.degraded, shown.truth):.3f}",
-            }
-        )
-    for result in results:
-        rows.append(
-            {
-                "kind": result.entrant.key,
-                "name": result.entrant.label,
-                "solver": result.entrant.solver,
-                "nfe": str(result.nfe),
-                "seconds": f"{result.seconds:.2f}",
-                "psnr": "unknown" if result.psnr is None else f"{result.psnr:.2f}",
-                "ssim": "unknown" if result.ssim is None else f"{result.ssim:.3f}",
-            }
-        )
+        quality = psnr(shown.degraded, shown.truth), ssim(shown.degraded, shown.truth)
+        rows.append(_row("input", "degraded photo", "", "\u2013", "\u2013", *quality))
+    for r in results:
+        numbers = str(r.nfe), f"{r.seconds:.2f}", r.psnr, r.ssim
+        rows.append(_row(r.entrant.key, r.entrant.label, r.entrant.solver, *numbers))
     return rows
+
+
+def _row(
+    kind: str,
+    name: str,
+    solver: str,
+    nfe: str,
+    seconds: str,
+    decibels: float | None,
+    similarity: float | None,
+) -> dict[str, str]:
+    return {
+        "kind": kind,
+        "name": name,
+        "solver": solver,
+        "nfe": nfe,
+        "seconds": seconds,
+        "psnr": "unknown" if decibels is None else f"{decibels:.2f}",
+        "ssim": "unknown" if similarity is None else f"{similarity:.3f}",
+    }
 
 
 def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
