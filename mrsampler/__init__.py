@@ -2,7 +2,7 @@
 
 from mrsampler.degradations import TASKS, degrade
 from mrsampler.denoiser import Denoiser
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE
 from mrsampler.projection import TrajectoryPCA
 from mrsampler.restorer import Restorer, load
 from mrsampler.solvers import SOLVERS
@@ -13,6 +13,8 @@ __all__ = [
     "SOLVERS",
     "SPACINGS",
     "TASKS",
+    "VESDE",
+    "VPSDE",
     "Denoiser",
     "MeanRevertingSDE",
     "Restorer",

@@ -14,9 +14,11 @@ parameterisation of the *solver* another: either is had from the other exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
+import torch
 from torch import Tensor
 
 Target = Literal["noise", "data", "velocity"]
@@ -42,13 +44,13 @@ class Denoiser:
         self.target = target
 
     def __call__(self, x: Tensor, mu: Tensor, t: float, **conditioning: Any) -> Tensor:
-        """The network's raw output, of x's shape. Raises ValueError for another shape."""
+        """The network's raw output, in x's shape and type. Raises ValueError for another shape."""
         output = self.network(x, mu, t, **conditioning)
         if output.shape != x.shape:
             raise ValueError(
                 f"the network returned {tuple(output.shape)} for x of {tuple(x.shape)}"
             )
-        return output
+        return output.to(x.dtype)  # the solver's arithmetic, even of a bfloat16 network
 
     def data(
         self, output: Tensor, y: Tensor, mu: Tensor, alpha: float, sigma: float, scale: float
@@ -71,6 +73,41 @@ class Denoiser:
         return (output * (alpha / scale)).add_(y, alpha=sigma / scale**2)
 
 
+class Thresholding(NamedTuple):
+    """Dynamic thresholding: pulls each image of a batch into range where too much of it leaves it.
+
+    With u = (x_0 - centre) / half_width, the image's range being [-1, 1], and s the `ratio`
+    quantile of |u|, kept within [1, maximum]: u is clamped to [-s, s] and divided by s. A maximum
+    of 1 is plain clamping.
+    Source: Saharia et al., Imagen (arXiv 2205.11487), section 2.3.
+    """
+
+    ratio: float = 0.995
+    maximum: float = 1.0
+    centre: float = 0.5
+    half_width: float = 0.5
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        """x_0 (B, ...) thresholded. Raises ValueError for a parameter out of range."""
+        if not (0 < self.ratio <= 1 and self.maximum >= 1 and self.half_width > 0):
+            raise ValueError(f"expected 0 < ratio <= 1 <= maximum and a half_width > 0, got {self}")
+        u = (x0 - self.centre) / self.half_width
+        size = u.flatten(1).abs()
+        # As torch.quantile, which is limited to 2^24 values, interpolates.
+        rank = self.ratio * (size.shape[1] - 1)
+        below, above = (
+            size.kthvalue(int(k) + 1, dim=1).values for k in (math.floor(rank), math.ceil(rank))
+        )
+        s = torch.lerp(below, above, rank - math.floor(rank)).clamp(1, self.maximum)
+        s = s.reshape(-1, *(1,) * (u.ndim - 1))
+        return torch.clamp(u, -s, s).div_(s).mul_(self.half_width).add_(self.centre)
+
+
 def velocity(data: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor, scale: float) -> Tensor:
-    """v = alpha s eps - (sigma / s) D, what a velocity network is trained to return."""
+    """v = alpha s eps - (sigma / s) D, what a velocity network is trained to return.
+
+    Raises ValueError for an infinite scale s (VESDE).
+    """
+    if scale == math.inf:
+        raise ValueError("a velocity is undefined where sigma_inf is infinite")
     return alpha * scale * noise - sigma / scale * data

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.process import Process
 
 
 class Node(NamedTuple):
@@ -18,42 +21,163 @@ class Node(NamedTuple):
     lam: float
 
 
-def node(process: MeanRevertingSDE, t: float) -> Node:
+def node(process: Process, t: float) -> Node:
     """The process at t."""
     return Node(t, process.alpha(t), process.sigma(t), process.lam(t))
 
 
-def _uniform_t(process: MeanRevertingSDE, steps: int) -> list[float]:
-    width = process.t_min - process.T
-    return [process.T + width * i / steps for i in range(steps)] + [process.t_min]
+DATA = Node(0.0, 1.0, 0.0, math.inf)
+"""Where sigma is 0: x_0 itself."""
 
 
-def _uniform_lambda(process: MeanRevertingSDE, steps: int) -> list[float]:
-    first, last = process.lam(process.T), process.lam(process.t_min)
-    inner = [process.time(first + (last - first) * i / steps) for i in range(1, steps)]
-    return [process.T, *inner, process.t_min]
+@dataclass(frozen=True)
+class Span:
+    """What a spacing divides: from `first`, the time of x_T, down to `last`.
+
+    With `to_data` one more step leads from `last` to sigma = 0, where lambda is infinite.
+    """
+
+    process: Process
+    first: float
+    last: float
+    to_data: bool
+
+    @property
+    def lams(self) -> tuple[float, float]:
+        """lambda at `first` and at `last`."""
+        return self.process.lam(self.first), self.process.lam(self.last)
+
+    def divide(self, high: float, low: float, steps: int) -> list[float]:
+        """Where `steps` steps begin, equally apart: from `high`, the value at `first`, to `low`.
+
+        Where the last step is the one to sigma = 0, it begins at `low` itself.
+        """
+        parts = max(1, steps - 1 if self.to_data else steps)
+        return [high + (low - high) * i / parts for i in range(steps)]
+
+    def times(self, lams: Sequence[float]) -> list[float]:
+        """The times of lambdas that `divide` made; at the ends exactly the ends."""
+        times = [self.first, *(self.process.time(lam) for lam in lams[1:])]
+        if self.to_data and len(times) > 1:
+            times[-1] = self.last
+        return times
 
 
-SPACINGS: dict[str, Callable[[MeanRevertingSDE, int], list[float]]] = {
-    "uniform-t": _uniform_t,
-    "uniform-lambda": _uniform_lambda,
+Spacing = Callable[[Span, int], list[float]]
+"""spacing(span, steps): the times, falling from first, at which `steps` steps begin."""
+
+
+def uniform_t(span: Span, steps: int) -> list[float]:
+    """Equal steps in t."""
+    return span.divide(span.first, span.last, steps)
+
+
+def uniform_lambda(span: Span, steps: int) -> list[float]:
+    """Equal steps in lambda, so that every step has the same coefficients."""
+    return span.times(span.divide(*span.lams, steps))
+
+
+def blend(span: Span, steps: int) -> list[float]:
+    """Half way, in lambda, between uniform-t and uniform-lambda."""
+    pairs = zip(uniform_t(span, steps), span.divide(*span.lams, steps), strict=True)
+    return span.times([(span.process.lam(t) + lam) / 2 for t, lam in pairs])
+
+
+def trailing(span: Span, steps: int) -> list[float]:
+    """Equal steps in t counted down from T to 0, whatever the last one leads to.
+
+    Source: Lin et al., Common diffusion noise schedules and sample steps are flawed (2305.08891).
+    """
+    return [span.first * (1 - i / steps) for i in range(steps)]
+
+
+def leading(span: Span, steps: int) -> list[float]:
+    """Equal steps in t counted up from the smallest time; the first begins below T.
+
+    The common default of published DDIM code, kept for comparison: x_T is taken for less noisy
+    than it is. The smallest time is that of `last`, or a hundredth of T above it where the run ends
+    there (t = 1 of 100, as published).
+    Source: Lin et al. (2305.08891), who name it and warn of it.
+    """
+    low = span.last if span.to_data else span.last + span.first / 100
+    return [low + (span.first - low) * i / steps for i in reversed(range(steps))]
+
+
+def karras(span: Span, steps: int, rho: float = 7.0) -> list[float]:
+    """Equal steps in (sigma/alpha)^(1/rho). Raises ValueError unless rho is positive.
+
+    Source: Karras et al., EDM (arXiv 2206.00364), eq. 5.
+    """
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho must be positive, got {rho}")
+    high, low = (math.exp(-lam / rho) for lam in span.lams)
+    return span.times([-rho * math.log(root) for root in span.divide(high, low, steps)])
+
+
+SPACINGS: dict[str, Spacing] = {
+    "uniform-lambda": uniform_lambda,
+    "uniform-t": uniform_t,
+    "blend": blend,
+    "karras": karras,
+    "trailing": trailing,
+    "leading": leading,
 }
 
 
-def timesteps(process: MeanRevertingSDE, steps: int, spacing: str = "uniform-lambda") -> list[Node]:
-    """The steps + 1 nodes of a run, from T down to where the process ends.
+def timesteps(
+    process: Process,
+    steps: int,
+    spacing: str | Spacing = "uniform-lambda",
+    *,
+    lambda_min: float = -math.inf,
+    denoise_final: bool | None = None,
+) -> list[Node]:
+    """The steps + 1 nodes of a run, from T down to where it ends.
 
-    Where sigma_0 = 0 the last step goes from t_min to sigma = 0, and is counted among `steps`.
-    Raises ValueError for an unknown spacing or fewer than one step.
+    spacing        a name in SPACINGS, "karras:RHO", or a function like theirs
+    lambda_min     the run starts no noisier than this lambda: for schedules whose lambda(T) is far
+                   below what a network was trained on
+    denoise_final  whether the last step goes to sigma = 0 and returns the predicted x_0; it is
+                   counted among `steps`. None: where the process ends there (sigma_0 = 0).
+
+    Raises ValueError for an unknown spacing, fewer than one step, or a lambda_min beyond the end.
     """
-    if spacing not in SPACINGS:
-        raise ValueError(f"unknown spacing {spacing!r}; choose from {', '.join(SPACINGS)}")
     if steps < 1:
         raise ValueError(f"a run takes at least 1 step, got {steps}")
-    if process.lam(0.0) < math.inf:
-        times = SPACINGS[spacing](process, steps)
-    elif steps == 1:
-        times = [process.T, 0.0]
-    else:
-        times = [*SPACINGS[spacing](process, steps - 1), 0.0]
-    return [node(process, t) for t in times]
+    to_data = process.lam(0.0) == math.inf if denoise_final is None else denoise_final
+    first = process.T
+    if lambda_min > process.lam(process.T):
+        if not lambda_min < process.lam(process.t_min):
+            raise ValueError(f"lambda_min {lambda_min} leaves nothing of the process")
+        first = process.time(lambda_min)
+    place = _named(spacing) if isinstance(spacing, str) else spacing
+    times = place(Span(process, first, process.t_min, to_data), steps)
+    end = DATA if to_data else node(process, process.t_min)
+    return [*(node(process, t) for t in times), end]
+
+
+def explicit(
+    process: Process, times: Sequence[float], *, denoise_final: bool | None = None
+) -> list[Node]:
+    """The nodes at given times, falling from x_T's to the last; with `denoise_final` then x_0's.
+
+    Raises ValueError unless there are two that fall within [0, T].
+    """
+    nodes = [node(process, float(t)) for t in times]
+    if denoise_final and nodes and nodes[-1].sigma > 0:
+        nodes.append(DATA)
+    if len(nodes) < 2 or not all(s.lam < t.lam for s, t in pairwise(nodes)):
+        raise ValueError(f"times must fall, at least two of them, got {list(times)}")
+    return nodes
+
+
+def _named(spacing: str) -> Spacing:
+    name, _, parameter = spacing.partition(":")
+    if name not in SPACINGS or (parameter and name != "karras"):
+        raise ValueError(f"unknown spacing {spacing!r}; choose from {', '.join(SPACINGS)}")
+    if not parameter:
+        return SPACINGS[name]
+    try:
+        return partial(karras, rho=float(parameter))
+    except ValueError:
+        raise ValueError(f"{spacing!r} has no number after the colon") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mrsampler.denoiser import Denoiser
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.denoiser import Denoiser, Thresholding
+from mrsampler.process import Process
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.solvers.interface import State
-from mrsampler.timesteps import Node, timesteps
+from mrsampler.timesteps import Node, Spacing, explicit, timesteps
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,24 @@ class _Model:
         self,
         denoiser: Denoiser,
         mu: Tensor,
-        process: MeanRevertingSDE,
+        process: Process,
         conditioning: Mapping[str, Any],
+        thresholding: Thresholding | None,
     ):
         self.denoiser, self.mu, self.process = denoiser, mu, process
-        self.conditioning = conditioning
+        self.conditioning, self.thresholding = conditioning, thresholding
         self.nfe = 0
+        self._placed: tuple[Tensor, Tensor] | None = None
+
+    def place(self, y: Tensor) -> Tensor:
+        """x = mu + y, once: the x of a Step is what the network is called with next."""
+        if self._placed is None or self._placed[0] is not y:
+            self._placed = y, self.mu + y
+        return self._placed[1]
 
     def __call__(self, y: Tensor, node: Node) -> _Prediction:
         self.nfe += 1
-        output = self.denoiser(self.mu + y, self.mu, node.t, **self.conditioning)
+        output = self.denoiser(self.place(y), self.mu, node.t, **self.conditioning)
         return _Prediction(self, output, y, node)
 
 
@@ -62,31 +70,44 @@ class _Prediction:
     """The network's output at (y, node), converted when and as a solver asks."""
 
     def __init__(self, model: _Model, output: Tensor, y: Tensor, node: Node):
-        self._denoiser = model.denoiser
-        self._given = (output, y, model.mu, node.alpha, node.sigma, model.process.sigma_inf)
+        self._model, self._output, self._y, self._node = model, output, y, node
+
+    @property
+    def _given(self) -> tuple[Tensor, Tensor, Tensor, float, float, float]:
+        mu, sigma_inf = self._model.mu, self._model.process.sigma_inf
+        return self._output, self._y, mu, self._node.alpha, self._node.sigma, sigma_inf
 
     @cached_property
     def data(self) -> Tensor:
-        return self._denoiser.data(*self._given)
+        data = self._model.denoiser.data(*self._given)
+        if self._model.thresholding is None:
+            return data
+        return self._model.thresholding(self._model.mu + data) - self._model.mu
 
     @cached_property
     def noise(self) -> Tensor:
-        return self._denoiser.noise(*self._given)
+        if self._model.thresholding is None:
+            return self._model.denoiser.noise(*self._given)
+        return (self._y - self._node.alpha * self.data).div_(self._node.sigma)
 
 
 def trajectory(
     denoiser: Denoiser,
     mu: Tensor,
     *,
-    process: MeanRevertingSDE,
+    process: Process,
     solver: str = "mrs-ode-d-2",
     nfe: int = 10,
-    spacing: str = "uniform-lambda",
+    spacing: str | Spacing | Sequence[float] = "uniform-lambda",
     x_T: Tensor | None = None,
     noise: Callable[[int, torch.Size], Tensor] | None = None,
     generator: torch.Generator | None = None,
     lower_order_final: bool = True,
+    lambda_min: float = -math.inf,
+    denoise_final: bool | None = None,
+    thresholding: Thresholding | None = None,
     conditioning: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Iterator[Step]:
     """Samples x_0 given mu, a Step at a time.
 
@@ -94,20 +115,77 @@ def trajectory(
     before the next network call. The first Step is x_T, at nfe 0.
 
     denoiser     the network and its target; called under no_grad with x and mu of mu's shape
-    mu           the anchor (degraded images), (B, ...), floating point, finite
-    solver       a name in SOLVERS; spacing a name in SPACINGS
+    mu           the anchor, (B, ...), floating point, finite: the degraded images, zeros for VPSDE
+                 and VESDE
+    solver       a name in SOLVERS
     nfe          the most network calls: a solver takes as many steps as they pay for
+    spacing      a name in SPACINGS, "karras:RHO", a function like theirs, or the times themselves,
+                 falling, from x_T's to the last
     x_T          the start; process.prior(mu, noise) unless given
     noise        noise(step_index, shape) -> standard normal tensor, for exact reproduction; index 0
                  is the draw behind x_T, index i that of step i. Otherwise drawn from `generator`,
                  or torch's own where that is None too.
+    lower_order_final
+                 multistep solvers end with steps of falling order
+    lambda_min   the run starts no noisier than this lambda
+    denoise_final
+                 whether the last step returns the predicted x_0 (sigma = 0), counted in nfe; None:
+                 where the process has sigma_0 = 0
+    thresholding keeps each predicted x_0 in the range of images
     conditioning keyword arguments handed to the network at every call
+    options      the solver's own, named in SOLVERS[solver].options: eta, tolerance, ...
 
-    Raises ValueError for an unknown name, an nfe that pays for no step, or tensors that do not fit;
-    TypeError for an mu that is no floating-point tensor.
+    Raises ValueError for an unknown name, an option that the solver does not take, an nfe that pays
+    for no step, times that do not fall, a process that the solver or a velocity is not defined on,
+    or tensors that do not fit; TypeError for an mu that is no floating-point tensor. While it runs,
+    a solver that chooses its own steps raises BudgetError where `nfe` do not suffice.
     """
     if solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; choose from {', '.join(SOLVERS)}")
+    chosen = SOLVERS[solver]
+    _check_tensors(mu, x_T)
+    if not isinstance(process, chosen.processes):
+        names = " or ".join(kind.__name__ for kind in chosen.processes)
+        raise ValueError(f"{solver} is defined on {names}, not on {process!r}")
+    if denoiser.target == "velocity" and process.sigma_inf == math.inf:
+        raise ValueError(f"{process!r} has no velocity to predict: its sigma_inf is infinite")
+    to_data = process.lam(0.0) == math.inf if denoise_final is None else denoise_final
+    nodes = []
+    if not isinstance(spacing, str) and not callable(spacing):
+        nodes = explicit(process, spacing, denoise_final=denoise_final)
+        to_data = nodes[-1].sigma == 0
+    try:
+        chosen.check_options(options)
+        steps = chosen.steps(nfe, to_data)
+        if not chosen.adaptive and len(nodes) - 1 > steps:
+            cost = chosen.cost(len(nodes) - 1, to_data)
+            raise ValueError(f"needs {cost} evaluations for these times, got nfe={nfe}")
+    except ValueError as error:
+        raise ValueError(f"{solver} {error}") from None
+    if chosen.own_nodes and steps > process.T:
+        raise ValueError(f"{solver} has {process.T:g} unit steps, cannot take {steps}")
+    if isinstance(spacing, str) or callable(spacing):
+        if chosen.adaptive:
+            steps = min(steps, 1 + to_data)
+        nodes = timesteps(
+            process, steps, spacing, lambda_min=lambda_min, denoise_final=denoise_final
+        )
+    if "lower_order_final" in chosen.options:
+        options["lower_order_final"] = lower_order_final
+    if "budget" in chosen.options:
+        options["budget"] = nfe - to_data
+
+    def draw(index: int) -> Tensor:
+        if noise is not None:
+            return noise(index, mu.shape).to(mu)
+        device = generator.device if generator is not None else mu.device
+        return torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=device).to(mu)
+
+    model = _Model(denoiser, mu, process, conditioning or {}, thresholding)
+    return _steps(model, chosen, nodes, options, x_T, draw)
+
+
+def _check_tensors(mu: Tensor, x_T: Tensor | None) -> None:
     if not isinstance(mu, Tensor) or not mu.is_floating_point():
         raise TypeError("mu must be a floating-point tensor")
     if not torch.isfinite(mu).all():
@@ -117,24 +195,6 @@ def trajectory(
             f"x_T must match mu: {tuple(x_T.shape)} {x_T.dtype} on {x_T.device} against "
             f"{tuple(mu.shape)} {mu.dtype} on {mu.device}"
         )
-    chosen = SOLVERS[solver]
-    try:
-        steps = chosen.steps(nfe, ends_at_zero=process.lam(0.0) == math.inf)
-    except ValueError as error:
-        raise ValueError(f"{solver} {error}") from None
-    if chosen.own_nodes and steps > process.T:
-        raise ValueError(f"{solver} has {process.T:g} unit steps, cannot take {steps}")
-    nodes = timesteps(process, steps, spacing)
-    options = chosen.keep_options({"lower_order_final": lower_order_final})
-
-    def draw(index: int) -> Tensor:
-        if noise is not None:
-            return noise(index, mu.shape).to(mu)
-        device = generator.device if generator is not None else mu.device
-        return torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=device).to(mu)
-
-    model = _Model(denoiser, mu, process, conditioning or {})
-    return _steps(model, chosen, nodes, options, x_T, draw)
 
 
 @torch.no_grad()
@@ -167,7 +227,7 @@ def _steps(
         if state is None:
             return
         index += 1
-        current = step(index, state.node, mu + state.y, mu + state.predicted.data)
+        current = step(index, state.node, model.place(state.y), mu + state.predicted.data)
 
 
 def _states(

@@ -23,6 +23,7 @@ _PREDICTION: dict[str, Literal["noise", "data"]] = {"n": "noise", "d": "data"}
 def _mr(equation: str, letter: str, order: int) -> Solver:
     return Solver(
         f"MR Sampler, {_EQUATION[equation]}, {_PREDICTION[letter]} prediction, order {order}",
+        "MR Sampler",
         order=order,
         stochastic=equation == "sde",
         options=frozenset({"lower_order_final"}),
@@ -42,10 +43,15 @@ SOLVERS: dict[str, Solver] = {
     for order in (1, 2)
 } | {
     "posterior": Solver(
-        "strided ancestral sampling, the usual baseline", order=1, stochastic=True, run=posterior
+        "strided ancestral sampling, the usual baseline",
+        "Ancestral",
+        order=1,
+        stochastic=True,
+        run=posterior,
     ),
     "posterior-published": Solver(
         "ancestral sampling as published: unit strides, whatever the number of steps",
+        "Ancestral",
         order=0,
         stochastic=True,
         own_nodes=True,
@@ -53,9 +59,12 @@ SOLVERS: dict[str, Solver] = {
     ),
     "euler-maruyama": Solver(
         "Euler-Maruyama for the reverse-time SDE, in t",
+        "Classical",
         order=1,
         stochastic=True,
         run=partial(euler, stochastic=True),
     ),
-    "euler": Solver("Euler for the PF-ODE, in t", order=1, run=partial(euler, stochastic=False)),
+    "euler": Solver(
+        "Euler for the PF-ODE, in t", "Classical", order=1, run=partial(euler, stochastic=False)
+    ),
 }

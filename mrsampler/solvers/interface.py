@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.process import Process
 from mrsampler.timesteps import Node
 
 
@@ -27,7 +28,7 @@ class Prediction(Protocol):
 class Model(Protocol):
     """The network in the residual: one call is one function evaluation."""
 
-    process: MeanRevertingSDE
+    process: Process
 
     def __call__(self, y: Tensor, node: Node) -> Prediction: ...
 
@@ -37,7 +38,11 @@ Noise = Callable[[int], Tensor]
 
 
 class State(NamedTuple):
-    """y after a step, the node it is at, and the prediction that produced it."""
+    """y after a step, the node it is at, and the prediction that produced it.
+
+    `predicted` is the evaluation at the node where the step began: its first one, where a step
+    takes several.
+    """
 
     y: Tensor
     node: Node
@@ -52,29 +57,56 @@ Run = Callable[..., Iterator[State]]
 class Solver:
     """An entry of the registry.
 
-    `order` is the order of convergence, of the mean for a stochastic solver; `evaluations` the
-    network calls a step; `options` the keyword options that `run` takes. With `own_nodes` it takes
-    from the grid only the number of steps, and goes to sigma = 0 by itself.
+    family       the heading under which it is listed
+    order        of convergence, of the mean for a stochastic solver; 0: none
+    evaluations  network calls a step; `first` those of the first steps where they differ
+    own_nodes    takes from the grid only the number of steps, and goes to sigma = 0 by itself
+    adaptive     chooses its own steps between the grid's ends; `budget` is among its options
+    options      the keyword options that `run` takes
+    processes    those that it is defined on
     """
 
     description: str
+    family: str
     order: int
     run: Run
     stochastic: bool = False
     evaluations: int = 1
+    first: tuple[int, ...] = ()
     own_nodes: bool = False
+    adaptive: bool = False
     options: frozenset[str] = field(default_factory=frozenset)
+    processes: tuple[type[Process], ...] = (Process,)
 
-    def steps(self, nfe: int, ends_at_zero: bool = False) -> int:
-        """The most steps that `nfe` evaluations pay for; the one to sigma = 0 costs a single one.
+    def cost(self, steps: int, to_data: bool = False) -> int:
+        """The network calls of a run; the step to sigma = 0 costs a single one."""
+        proper = steps - 1 if to_data else steps
+        started = self.first[:proper]
+        return sum(started) + (proper - len(started)) * self.evaluations + to_data
+
+    def steps(self, nfe: int, to_data: bool = False) -> int:
+        """The most steps that `nfe` evaluations pay for.
 
         Raises ValueError where not even one fits.
         """
-        steps = (nfe - 1) // self.evaluations + 1 if ends_at_zero else nfe // self.evaluations
+        steps = 0
+        left = nfe - to_data
+        for spent in accumulate(chain(self.first, repeat(self.evaluations))):
+            if spent > left:
+                break
+            steps += 1
+        steps += to_data and left >= 0
         if steps < 1:
-            raise ValueError(f"needs at least {self.evaluations} evaluations, got nfe={nfe}")
+            raise ValueError(f"needs at least {self.cost(1, to_data)} evaluations, got nfe={nfe}")
         return steps
 
-    def keep_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Those of `options` that `run` takes."""
-        return {name: value for name, value in options.items() if name in self.options}
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raises ValueError for an option that `run` does not take."""
+        for name in options:
+            if name not in self.options:
+                takes = ", ".join(sorted(self.options)) or "none"
+                raise ValueError(f"takes no option {name!r}, only: {takes}")
+
+
+class BudgetError(RuntimeError):
+    """A solver that chooses its own steps would need more evaluations than it was given."""
