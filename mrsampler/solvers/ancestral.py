@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mrsampler.solvers.interface import Model, Noise, State
+from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.timesteps import Node, node
 
 
@@ -69,3 +69,22 @@ def posterior_published(
         y = step.y * y
         y.add_(predicted.data, alpha=step.data).add_(noise(i + 1), alpha=step.noise)
         yield State(y, t, predicted)
+
+
+SOLVERS = {
+    "posterior": Solver(
+        "ancestral sampling, the usual baseline",
+        "Ancestral",
+        order=1,
+        stochastic=True,
+        run=posterior,
+    ),
+    "posterior-published": Solver(
+        "as published: unit strides, whatever the number of steps",
+        "Ancestral",
+        order=0,
+        stochastic=True,
+        own_nodes=True,
+        run=posterior_published,
+    ),
+}

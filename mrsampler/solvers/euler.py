@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
 
-from mrsampler.solvers.interface import Model, Noise, State
+from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.timesteps import Node
 
 
@@ -48,3 +49,17 @@ def euler(
         if stochastic:
             y.add_(noise(i + 1), alpha=step.noise)
         yield State(y, t, predicted)
+
+
+SOLVERS = {
+    "euler": Solver(
+        "Euler for the PF-ODE, in t", "Classical", order=1, run=partial(euler, stochastic=False)
+    ),
+    "euler-maruyama": Solver(
+        "Euler-Maruyama for the reverse-time SDE, in t",
+        "Classical",
+        order=1,
+        stochastic=True,
+        run=partial(euler, stochastic=True),
+    ),
+}

@@ -18,12 +18,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from mrsampler.solvers.interface import Model, Noise, State
+from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.solvers.phi import interpolation_weights
 from mrsampler.timesteps import Node
 
@@ -90,3 +91,31 @@ def mr_sampler(
         if stochastic:
             y.add_(noise(i + 1), alpha=step.noise)
         yield State(y, t, predicted)
+
+
+_EQUATION = {"ode": "PF-ODE", "sde": "reverse-time SDE"}
+_PREDICTION: dict[str, Literal["noise", "data"]] = {"n": "noise", "d": "data"}
+
+
+def _solver(equation: str, letter: str, order: int) -> Solver:
+    return Solver(
+        f"{_EQUATION[equation]}, {_PREDICTION[letter]} prediction, order {order}",
+        "MR Sampler",
+        order=order,
+        stochastic=equation == "sde",
+        options=frozenset({"lower_order_final"}),
+        run=partial(
+            mr_sampler,
+            prediction=_PREDICTION[letter],
+            stochastic=equation == "sde",
+            order=order,
+        ),
+    )
+
+
+SOLVERS = {
+    f"mrs-{equation}-{letter}-{order}": _solver(equation, letter, order)
+    for equation, orders in (("ode", (1, 2, 3)), ("sde", (1, 2)))
+    for letter in ("d", "n")
+    for order in orders
+}
