@@ -6,6 +6,7 @@ from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE
 from mrsampler.projection import TrajectoryPCA
 from mrsampler.restorer import Restorer, load
 from mrsampler.solvers import SOLVERS
+from mrsampler.stability import Convergence, convergence
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import Step, race, sample, trajectory
 
@@ -15,11 +16,13 @@ __all__ = [
     "TASKS",
     "VESDE",
     "VPSDE",
+    "Convergence",
     "Denoiser",
     "MeanRevertingSDE",
     "Restorer",
     "Step",
     "TrajectoryPCA",
+    "convergence",
     "degrade",
     "load",
     "race",
