@@ -323,7 +323,7 @@ class VPSDE(_VariancePreserving):
 
         Raises ValueError unless the table decreases strictly within (0, 1].
         """
-        values = torch.as_tensor(table).detach().double().cpu()
+        values = torch.as_tensor(table, dtype=torch.float64, device="cpu").detach()
         if values.ndim != 1 or len(values) < 2:
             raise ValueError("alphas_cumprod must be a list of at least 2 values")
         if not (values[-1] > 0 and values[0] <= 1 and (values.diff() < 0).all()):
