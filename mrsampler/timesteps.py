@@ -53,7 +53,10 @@ class Span:
         Where the last step is the one to sigma = 0, it begins at `low` itself.
         """
         parts = max(1, steps - 1 if self.to_data else steps)
-        return [high + (low - high) * i / parts for i in range(steps)]
+        values = [high + (low - high) * i / parts for i in range(steps)]
+        if self.to_data and steps > 1:
+            values[-1] = low
+        return values
 
     def times(self, lams: Sequence[float]) -> list[float]:
         """The times of lambdas that `divide` made; at the ends exactly the ends."""
@@ -84,34 +87,43 @@ def blend(span: Span, steps: int) -> list[float]:
 
 
 def trailing(span: Span, steps: int) -> list[float]:
-    """Equal steps in t counted down from T to 0, whatever the last one leads to.
+    """Equal steps in t counted down from T to 0, the last of them to sigma = 0.
 
+    Unlike uniform-t's its last evaluation is a whole step above 0, and t_min at the lowest. The two
+    are the same where the run ends at t_min.
     Source: Lin et al., Common diffusion noise schedules and sample steps are flawed (2305.08891).
     """
-    return [span.first * (1 - i / steps) for i in range(steps)]
+    low = max(span.last, span.first / steps) if span.to_data else span.last
+    return span.divide(span.first, low, steps)
 
 
 def leading(span: Span, steps: int) -> list[float]:
     """Equal steps in t counted up from the smallest time; the first begins below T.
 
     The common default of published DDIM code, kept for comparison: x_T is taken for less noisy
-    than it is. The smallest time is that of `last`, or a hundredth of T above it where the run ends
-    there (t = 1 of 100, as published).
+    than it is. The smallest time is that of `last`, or a hundredth of the way above it where the
+    run ends there (t = 1 of 100, as published).
     Source: Lin et al. (2305.08891), who name it and warn of it.
     """
-    low = span.last if span.to_data else span.last + span.first / 100
+    low = span.last if span.to_data else span.last + (span.first - span.last) / 100
     return [low + (span.first - low) * i / steps for i in reversed(range(steps))]
 
 
 def karras(span: Span, steps: int, rho: float = 7.0) -> list[float]:
-    """Equal steps in (sigma/alpha)^(1/rho). Raises ValueError unless rho is positive.
+    """Equal steps in (sigma/alpha)^(1/rho).
 
+    Raises ValueError unless rho is positive, or where it is so near 0 that the root at the end is
+    lost beside that at the start.
     Source: Karras et al., EDM (arXiv 2206.00364), eq. 5.
     """
     if not 0 < rho < math.inf:
         raise ValueError(f"rho must be positive, got {rho}")
-    high, low = (math.exp(-lam / rho) for lam in span.lams)
-    return span.times([-rho * math.log(root) for root in span.divide(high, low, steps)])
+    high, low = span.lams
+    # The last root over the first, less 1: neither a large nor a small rho loses its digits.
+    change = math.expm1((high - low) / rho)
+    if change == -1:
+        raise ValueError(f"rho must be larger on this process, got {rho}")
+    return span.times([high - rho * math.log1p(c) for c in span.divide(0.0, change, steps)])
 
 
 SPACINGS: dict[str, Spacing] = {
@@ -140,20 +152,27 @@ def timesteps(
     denoise_final  whether the last step goes to sigma = 0 and returns the predicted x_0; it is
                    counted among `steps`. None: where the process ends there (sigma_0 = 0).
 
-    Raises ValueError for an unknown spacing, fewer than one step, or a lambda_min beyond the end.
+    Raises ValueError for an unknown spacing, fewer than one step, a lambda_min beyond the end, or
+    where a spacing's times are not `steps` that fall from T to above the end.
     """
     if steps < 1:
         raise ValueError(f"a run takes at least 1 step, got {steps}")
     to_data = process.lam(0.0) == math.inf if denoise_final is None else denoise_final
     first = process.T
-    if lambda_min > process.lam(process.T):
+    if not lambda_min <= process.lam(process.T):
         if not lambda_min < process.lam(process.t_min):
             raise ValueError(f"lambda_min {lambda_min} leaves nothing of the process")
         first = process.time(lambda_min)
     place = _named(spacing) if isinstance(spacing, str) else spacing
     times = place(Span(process, first, process.t_min, to_data), steps)
     end = DATA if to_data else node(process, process.t_min)
-    return [*(node(process, t) for t in times), end]
+    nodes = [*(node(process, t) for t in times), end]
+    if len(times) != steps or not _fall(nodes):
+        raise ValueError(
+            f"spacing {spacing!r} does not give {steps} times that fall from {first:g} "
+            f"to above {end.t:g}"
+        )
+    return nodes
 
 
 def explicit(
@@ -166,16 +185,20 @@ def explicit(
     nodes = [node(process, float(t)) for t in times]
     if denoise_final and nodes and nodes[-1].sigma > 0:
         nodes.append(DATA)
-    if len(nodes) < 2 or not all(s.lam < t.lam for s, t in pairwise(nodes)):
+    if len(nodes) < 2 or not _fall(nodes):
         raise ValueError(f"times must fall, at least two of them, got {list(times)}")
     return nodes
 
 
+def _fall(nodes: Sequence[Node]) -> bool:
+    return all(s.lam < t.lam for s, t in pairwise(nodes))
+
+
 def _named(spacing: str) -> Spacing:
-    name, _, parameter = spacing.partition(":")
-    if name not in SPACINGS or (parameter and name != "karras"):
+    name, colon, parameter = spacing.partition(":")
+    if name not in SPACINGS or (colon and name != "karras"):
         raise ValueError(f"unknown spacing {spacing!r}; choose from {', '.join(SPACINGS)}")
-    if not parameter:
+    if not colon:
         return SPACINGS[name]
     try:
         return partial(karras, rho=float(parameter))
