@@ -59,7 +59,7 @@ class Denoiser:
         if self.target == "data":
             return output - mu
         if self.target == "noise":
-            return (y - sigma * output).div_(alpha)
+            return (y * (1 / alpha)).sub_(output, alpha=sigma / alpha)
         return (alpha * y).sub_(output, alpha=sigma / scale)
 
     def noise(
@@ -69,7 +69,7 @@ class Denoiser:
         if self.target == "noise":
             return output
         if self.target == "data":
-            return (y - alpha * (output - mu)).div_(sigma)
+            return (y * (1 / sigma)).sub_(output - mu, alpha=alpha / sigma)
         return (output * (alpha / scale)).add_(y, alpha=sigma / scale**2)
 
 
@@ -103,7 +103,9 @@ class Thresholding(NamedTuple):
         return torch.clamp(u, -s, s).div_(s).mul_(self.half_width).add_(self.centre)
 
 
-def velocity(data: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor, scale: float) -> Tensor:
+def velocity(
+    data: Tensor, noise: Tensor, alpha: float | Tensor, sigma: float | Tensor, scale: float
+) -> Tensor:
     """v = alpha s eps - (sigma / s) D, what a velocity network is trained to return.
 
     Raises ValueError for an infinite scale s (VESDE).

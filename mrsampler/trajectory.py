@@ -52,13 +52,18 @@ class _Model:
         self.denoiser, self.mu, self.process = denoiser, mu, process
         self.conditioning, self.thresholding = conditioning, thresholding
         self.nfe = 0
+        self._anchored = bool(mu.any())
         self._placed: tuple[Tensor, Tensor] | None = None
 
     def place(self, y: Tensor) -> Tensor:
         """x = mu + y, once: the x of a Step is what the network is called with next."""
         if self._placed is None or self._placed[0] is not y:
-            self._placed = y, self.mu + y
+            self._placed = y, self.lift(y)
         return self._placed[1]
+
+    def lift(self, residual: Tensor) -> Tensor:
+        """mu + residual; the residual itself where mu is 0, as for VPSDE and VESDE."""
+        return self.mu + residual if self._anchored else residual
 
     def __call__(self, y: Tensor, node: Node) -> _Prediction:
         self.nfe += 1
@@ -82,7 +87,7 @@ class _Prediction:
         data = self._model.denoiser.data(*self._given)
         if self._model.thresholding is None:
             return data
-        return self._model.thresholding(self._model.mu + data) - self._model.mu
+        return self._model.thresholding(self._model.lift(data)) - self._model.mu
 
     @cached_property
     def noise(self) -> Tensor:
@@ -227,7 +232,7 @@ def _steps(
         if state is None:
             return
         index += 1
-        current = step(index, state.node, model.place(state.y), mu + state.predicted.data)
+        current = step(index, state.node, model.place(state.y), model.lift(state.predicted.data))
 
 
 def _states(
