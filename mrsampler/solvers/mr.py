@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -25,8 +25,10 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from mrsampler.solvers.interface import Model, Noise, Solver, State
-from mrsampler.solvers.phi import interpolation_weights
+from mrsampler.solvers.phi import Moments, interpolation_weights, moments
 from mrsampler.timesteps import Node
+
+Parameterisation = Literal["noise", "data"]
 
 
 class Coefficients(NamedTuple):
@@ -34,16 +36,26 @@ class Coefficients(NamedTuple):
 
     y: float
     history: list[float]
-    noise: float
+    noise: float = 0.0
+
+    def combine(self, y: Tensor, history: Iterable[Tensor]) -> Tensor:
+        """The sum without its noise, a new tensor; evaluations older than it takes are left out."""
+        total = self.y * y
+        for weight, f in zip(self.history, history, strict=False):
+            total.add_(f, alpha=weight)
+        return total
 
 
 def coefficients(
-    nodes: list[Node], i: int, order: int, prediction: Literal["noise", "data"], stochastic: bool
+    s: Node,
+    t: Node,
+    evaluated: Sequence[Node],
+    prediction: Parameterisation,
+    stochastic: bool = False,
+    moments: Moments = moments,
 ) -> Coefficients:
-    """The step from nodes[i] to nodes[i + 1] with evaluations at nodes[i], nodes[i - 1], ..."""
-    s, t = nodes[i], nodes[i + 1]
+    """The step from s to t with evaluations at the nodes `evaluated`, newest first."""
     h = t.lam - s.lam
-    offsets = [nodes[i - j].lam - s.lam for j in range(order)]
     twice = 2 if stochastic else 1
     if prediction == "noise":
         decay, factor, rate = t.alpha / s.alpha, -twice * t.sigma, 1
@@ -52,11 +64,40 @@ def coefficients(
         decay = t.sigma / s.sigma * (math.exp(-h) if stochastic else 1)
         factor, rate = twice * t.alpha, -twice
         spread = -math.expm1(-2 * h)
+    weights = interpolation_weights(rate, h, [node.lam - s.lam for node in evaluated], moments)
     return Coefficients(
         decay,
-        [factor * weight for weight in interpolation_weights(rate, h, offsets)],
+        [factor * weight for weight in weights],
         t.sigma * math.sqrt(spread) if stochastic else 0.0,
     )
+
+
+def orders(order: int, steps: int, lower_order_final: bool) -> list[int]:
+    """Of each step: evaluations are few at first; the last may use 1, the one before it 2, ...
+
+    The last steps are the longest ones in lambda on a uniform-t grid: at full order the error
+    there is that of an extrapolation far outside its nodes.
+    """
+    return [min(order, i + 1, steps - i if lower_order_final else order) for i in range(steps)]
+
+
+def multistep(
+    model: Model,
+    y: Tensor,
+    nodes: list[Node],
+    noise: Noise,
+    table: list[Coefficients],
+    prediction: Parameterisation,
+) -> Iterator[State]:
+    """One evaluation a step, combined with the earlier ones as the table says."""
+    history: deque[Tensor] = deque(maxlen=max(len(step.history) for step in table))
+    for i, (s, t) in enumerate(pairwise(nodes)):
+        predicted = model(y, s)
+        history.appendleft(predicted.data if prediction == "data" else predicted.noise)
+        y = table[i].combine(y, history)
+        if table[i].noise:
+            y.add_(noise(i + 1), alpha=table[i].noise)
+        yield State(y, t, predicted)
 
 
 def mr_sampler(
@@ -65,36 +106,37 @@ def mr_sampler(
     nodes: list[Node],
     noise: Noise,
     *,
-    prediction: Literal["noise", "data"],
+    prediction: Parameterisation,
     stochastic: bool,
     order: int,
+    moments: Moments = moments,
     lower_order_final: bool = True,
 ) -> Iterator[State]:
     """Multistep, one evaluation a step; the first steps and, by default, the last are of low order.
 
-    `lower_order_final`: the last steps, the longest ones in lambda on a uniform-t grid, use order
-    k - 1, ..., 1; without it the error there is that of an extrapolation far outside its nodes.
+    With other `moments` this is the DPM-Solver family's multistep, in the residual.
     """
-    steps = len(nodes) - 1
-    table = []
-    for i in range(steps):
-        k = min(order, i + 1, steps - i if lower_order_final else order)
-        table.append(coefficients(nodes, i, k, prediction, stochastic))
-    history: deque[Tensor] = deque(maxlen=order)
-    for i, (s, t) in enumerate(pairwise(nodes)):
-        predicted = model(y, s)
-        history.appendleft(predicted.data if prediction == "data" else predicted.noise)
-        step = table[i]
-        y = step.y * y
-        for weight, f in zip(step.history, history, strict=False):
-            y.add_(f, alpha=weight)
-        if stochastic:
-            y.add_(noise(i + 1), alpha=step.noise)
-        yield State(y, t, predicted)
+    table = [
+        coefficients(nodes[i], nodes[i + 1], nodes[i::-1][:k], prediction, stochastic, moments)
+        for i, k in enumerate(orders(order, len(nodes) - 1, lower_order_final))
+    ]
+    yield from multistep(model, y, nodes, noise, table, prediction)
+
+
+def halved_third(c: float, h: float, k: int) -> list[float]:
+    """The third moment halved: published code of order 3 takes h^2 f''/2 for h^2 f''.
+
+    Its error is then of second order.
+    Source: the code of the MR Sampler; `multistep_dpm_solver_third_order_update` of diffusers.
+    """
+    values = moments(c, h, k)
+    if k == 3:
+        values[2] /= 2
+    return values
 
 
 _EQUATION = {"ode": "PF-ODE", "sde": "reverse-time SDE"}
-_PREDICTION: dict[str, Literal["noise", "data"]] = {"n": "noise", "d": "data"}
+_PREDICTION: dict[str, Parameterisation] = {"n": "noise", "d": "data"}
 
 
 def _solver(equation: str, letter: str, order: int) -> Solver:
@@ -118,4 +160,15 @@ SOLVERS = {
     for equation, orders in (("ode", (1, 2, 3)), ("sde", (1, 2)))
     for letter in ("d", "n")
     for order in orders
+} | {
+    f"mrs-ode-{letter}-3-published": Solver(
+        f"PF-ODE, {prediction} prediction, three evaluations as published: of order 2",
+        "MR Sampler",
+        order=2,
+        options=frozenset({"lower_order_final"}),
+        run=partial(
+            mr_sampler, prediction=prediction, stochastic=False, order=3, moments=halved_third
+        ),
+    )
+    for letter, prediction in _PREDICTION.items()
 }

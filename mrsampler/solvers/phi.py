@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,15 +29,26 @@ def phi(k: int, z: float) -> float:
     return (phi(k - 1, z) - 1 / math.factorial(k - 1)) / z
 
 
-def interpolation_weights(c: float, h: float, offsets: list[float]) -> list[float]:
+Moments = Callable[[float, float, int], list[float]]
+"""moments(c, h, k): int_0^h e^{c (h - u)} (u/h)^n / n! du for n < k, or a substitute."""
+
+
+def moments(c: float, h: float, k: int) -> list[float]:
+    """The exact ones."""
+    return [h * phi(n + 1, c * h) for n in range(k)]
+
+
+def interpolation_weights(
+    c: float, h: float, offsets: list[float], moments: Moments = moments
+) -> list[float]:
     """w_j with sum_j w_j f(u_j) = int_0^h e^{c (h - u)} p(u) du, p the polynomial through f(u_j).
 
-    `offsets` are the u_j: lambda of the evaluations less lambda at the step's start, the first 0.
-    The polynomial's degree is one less than their number, so this is the Taylor expansion with
-    derivatives from earlier evaluations (and exact for polynomials of that degree).
+    `offsets` are the u_j: lambda of the evaluations less lambda at the step's start. The
+    polynomial's degree is one less than their number: with u = 0 among them this is the Taylor
+    expansion with derivatives from other evaluations (and exact for polynomials of that degree).
+    A published solver that departs from it does so in its moments alone.
     """
     k = len(offsets)
     ratios = np.array(offsets) / h
     powers = np.array([ratios**n / math.factorial(n) for n in range(k)])
-    moments = np.array([h * phi(n + 1, c * h) for n in range(k)])
-    return np.linalg.solve(powers, moments).tolist()
+    return np.linalg.solve(powers, moments(c, h, k)).tolist()
