@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from mrsampler import bench, checkpoints, photo
+from mrsampler import checkpoints, photo
+from mrsampler.bench.quality import quality
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS, degrade
 from mrsampler.denoiser import Denoiser, velocity
@@ -284,14 +285,14 @@ def _read_state(path: Path, config: TrainConfig, device: torch.device) -> dict[s
 def _held_out(
     network: ResidualUNet, process: MeanRevertingSDE, config: TrainConfig, limit: int | None
 ) -> list[dict[str, Any]]:
-    """`bench.quality` of each task on the first `limit` held-out photos, told as it comes."""
+    """The quality of each task on the first `limit` held-out photos, told as it comes."""
     assert config.valid is not None
     photos = [p.float() / 255 for p in read_photos(config.valid, 32)[:limit]]
     denoiser = Denoiser(network, config.target)  # type: ignore[arg-type]  # checked in train
     checkpoint = Checkpoint(config.out.name, denoiser, process, TASKS, {})
     restorer = Restorer(checkpoint, next(network.parameters()).device)
     rows = []
-    for row in bench.quality(restorer, photos, TASKS):
+    for row in quality(restorer, photos, TASKS):
         _tell(
             f"{row['task']:>16}: degraded {row['degraded']:.2f} dB, one evaluation "
             f"{row['one']:.2f}, restored {row['restored']:.2f}"

@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 import mrsampler as mrs
 from mrsampler import checkpoints, cli, folder, photo, restorer
 from mrsampler import train as training
+from mrsampler.cli import train as train_command
 from mrsampler.networks import ResidualUNet
 from mrsampler.solvers import SOLVERS
 
@@ -155,7 +156,7 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("restore photo.png --task noisy --largest-side 31", "--largest-side"),
         ("restore photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
         ("restore photo.png --task noisy --solver magic", "'magic'; choose from mrs-ode-d-1"),
-        ("restore photo.png --task noisy --spacing magic", "'magic'; choose from uniform-t"),
+        ("restore photo.png --task noisy --spacing magic", "'magic'; choose from uniform-l"),
         ("restore photo.png --task noisy --device abacus", "'abacus'"),
         ("restore photo.png --task noisy --device cpu:7", "'cpu:7'"),
         ("restore photo.png --task noisy --device cuda:99", "'cuda:99'"),
@@ -238,7 +239,7 @@ def test_a_damaged_checkpoint_is_one_line(here, checkpoint, capsys):
 
 def test_as_a_program(here):
     def run(*argv: str) -> subprocess.CompletedProcess:
-        root = Path(cli.__file__).parents[1]
+        root = Path(mrs.__file__).parents[1]
         return subprocess.run(
             [sys.executable, "-m", "mrsampler", *argv],
             env=os.environ | {"PYTHONPATH": str(root)},
@@ -574,7 +575,7 @@ def test_bench_refuses_a_checkpoint_of_other_tasks(here, checkpoint, capsys):
 
 def test_train_has_every_field_of_its_config_with_its_default():
     args = cli.parser().parse_args(["train", "--images", "photos", "--out", "runs/new.safetensors"])
-    config = cli._train_config(args)
+    config = train_command.config_of(args)
     assert (config.images, config.out) == (Path("photos"), Path("runs/new"))
     given = set(vars(args)) - {"command"}
     assert given == {field.name for field in fields(training.TrainConfig)}

@@ -1,4 +1,4 @@
-"""Measurements, each a command: `python -m mrsampler bench NAME`."""
+"""How much of the damage a restoration takes away, task by task: `mrsampler bench quality`."""
 
 from __future__ import annotations
 

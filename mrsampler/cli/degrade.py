@@ -1,0 +1,80 @@
+"""`mrsampler degrade`: the damage of a task done to a clean photo, or of all tasks on a sheet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mrsampler.cli import files, options
+from mrsampler.cli.errors import CommandError
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser(
+        "degrade",
+        help="damage a clean photo the way a task does",
+        description="Damages a clean photo the way a task does, or shows all tasks on one sheet: "
+        "degrade --contact-sheet SHEET.png PHOTO [PHOTO ...]",
+    )
+    command.set_defaults(command=run)
+    command.add_argument("input", type=Path, nargs="+", metavar="PHOTO", help="a clean picture")
+    options.add_task(command, required=False)
+    command.add_argument(
+        "--severity",
+        type=options.severity,
+        metavar="S",
+        help="from 0, next to no damage, to 1 (default: 0.5; a contact sheet shows 0.2, 0.5, 1)",
+    )
+    command.add_argument(
+        "--seed", type=options.seed, default=0, metavar="N", help="fixes all chance"
+    )
+    command.add_argument(
+        "--out",
+        metavar="PATH",
+        help="a .png, .jpg, .webp or .tiff file, or a folder that exists (default: PHOTO's name "
+        "with -TASK.png, beside it)",
+    )
+    command.add_argument(
+        "--contact-sheet", metavar="SHEET", help="write every task's damage to this picture instead"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.contact_sheet is not None:
+        return _contact_sheet(args)
+    if args.task is None:
+        raise CommandError("the following arguments are required: --task (or --contact-sheet)")
+    if len(args.input) > 1:
+        raise CommandError("one photo at a time, unless --contact-sheet shows them together")
+    import torch
+
+    from mrsampler import TASKS, degrade
+
+    if args.task not in TASKS:
+        raise CommandError(f"unknown task {args.task!r}; choose from {', '.join(TASKS)}")
+    severity = 0.5 if args.severity is None else args.severity
+    given = files.read(args.input[0])
+    target = files.target(args.input, args.out, args.task)
+    generator = torch.Generator().manual_seed(args.seed)
+    picture = given.image(degrade(given.rgb, args.task, severity, generator))
+    note = files.save(picture, target)
+    width, height = given.size
+    print(f"wrote {target}: {width} x {height}, {args.task} at severity {severity:g}{note}")
+    return 0
+
+
+def _contact_sheet(args: argparse.Namespace) -> int:
+    from mrsampler import photo
+    from mrsampler.degradations.contact_sheet import contact_sheet
+
+    for option in ("task", "out"):
+        if getattr(args, option) is not None:
+            raise CommandError(f"--{option} does not go with --contact-sheet")
+    photos = [photo.to_pil(files.read(path).rgb) for path in args.input]
+    target = files.target(args.input, args.contact_sheet, "contact-sheet")
+    severities = (0.2, 0.5, 1.0) if args.severity is None else (args.severity,)
+    sheet = contact_sheet(photos, severities, args.seed)
+    files.save(sheet, target)
+    print(f"wrote {target}: {sheet.width} x {sheet.height}")
+    return 0

@@ -1,0 +1,112 @@
+"""`mrsampler list`: the tasks, solvers, spacings and checkpoints there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from mrsampler.cli.errors import reason
+
+SECTIONS = ("tasks", "solvers", "spacings", "checkpoints")
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser(
+        "list",
+        help="list the tasks, solvers, spacings and checkpoints",
+        description="Lists what there is to choose from.",
+    )
+    command.set_defaults(command=run)
+    command.add_argument(
+        "section",
+        nargs="?",
+        choices=SECTIONS,
+        metavar="SECTION",
+        help=f"one of {', '.join(SECTIONS)} (default: all)",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    sections = {
+        "tasks": _tasks,
+        "solvers": _solvers,
+        "spacings": _spacings,
+        "checkpoints": _checkpoints,
+    }
+    chosen = {name: sections[name]() for name in ([args.section] if args.section else SECTIONS)}
+    if args.json:
+        print(json.dumps(chosen, indent=2))
+    elif args.section:
+        print("\n".join(_table(chosen[args.section])))
+    else:
+        for name, rows in chosen.items():
+            print("\n  ".join([name, *_table(rows)]), end="\n\n")
+    return 0
+
+
+def _tasks() -> list[dict[str, Any]]:
+    from mrsampler import TASKS
+
+    return [{"name": name} for name in TASKS]
+
+
+def _solvers() -> list[dict[str, Any]]:
+    from mrsampler import SOLVERS
+
+    return [
+        {
+            "name": name,
+            "order": solver.order,
+            "stochastic": solver.stochastic,
+            "evaluations": solver.evaluations,
+            "description": solver.description,
+        }
+        for name, solver in SOLVERS.items()
+    ]
+
+
+def _spacings() -> list[dict[str, Any]]:
+    from mrsampler import SPACINGS
+
+    return [{"name": name} for name in SPACINGS]
+
+
+def _checkpoints() -> list[dict[str, Any]]:
+    from mrsampler import checkpoints
+
+    found: list[dict[str, Any]] = []
+    for name in checkpoints.names():
+        try:
+            card = checkpoints.read(name).card
+        except (FileNotFoundError, ValueError) as error:
+            found.append({"name": name, "error": reason(error)})
+            continue
+        found.append(
+            {
+                "name": name,
+                "target": card["target"],
+                "parameters": card.get("parameters"),
+                "minutes trained": card.get("training", {}).get("minutes"),
+            }
+        )
+    return found
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """Aligned lines under the columns' names, or the names alone if that is all there is."""
+    if not rows:
+        return ["(none)"]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name)) for name in columns] for row in rows]
+    if len(columns) > 1:
+        cells.insert(0, columns)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

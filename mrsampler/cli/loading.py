@@ -1,0 +1,47 @@
+"""The device and the checkpoint that a command asks for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from mrsampler.cli.errors import CommandError, reason
+
+if TYPE_CHECKING:
+    from mrsampler.restorer import Restorer
+
+
+def device(name: str) -> str | None:
+    """A device that this machine has, None for auto. Raises CommandError for another."""
+    import torch
+
+    if name == "auto":
+        return None
+    kind, _, index = name.partition(":")
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if kind not in there or (index or "0") not in map(str, range(there[kind])):
+        present = ", ".join(
+            f"{kind}:{i}" if kind == "cuda" else kind for kind, n in there.items() for i in range(n)
+        )
+        raise CommandError(f"no device {name!r} on this machine; choose from auto, {present}")
+    return name
+
+
+def load(args: argparse.Namespace, task: str | None = None, **settings: Any) -> Restorer:
+    """The checkpoint, once it has agreed to `task` (None: its first) and the sampler's settings."""
+    import torch
+
+    from mrsampler import restorer
+
+    try:
+        loaded = restorer.load(args.checkpoint, device(args.device))
+        # Settings are checked when a trajectory is made; it does not run before it is asked.
+        probe = torch.zeros(3, 32, 32)
+        loaded.trajectory(probe, loaded.tasks[0] if task is None else task, **settings)
+    except (FileNotFoundError, ValueError) as error:
+        raise CommandError(reason(error)) from None
+    return loaded

@@ -1,0 +1,86 @@
+"""What the commands' options share: the parser, readers of numbers, options of several commands."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from mrsampler.cli.errors import CommandError
+
+
+class Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any):
+        super().__init__(allow_abbrev=False, formatter_class=_Help, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(message)
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Ends an option's help with its default, where it has one to tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def number(
+    kind: type[int] | type[float], low: float, high: float = math.inf
+) -> Callable[[str], float]:
+    """Reads an option's number and refuses one outside [low, high]."""
+    wanted = "a whole number" if kind is int else "a number"
+    wanted += f" from {low:g}" + (f" to {high:g}" if high < math.inf else "")
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value <= high and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}")
+        return value
+
+    return read
+
+
+def above_zero(text: str) -> float:
+    value = number(float, 0)(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("expected a number above 0")
+    return value
+
+
+count = number(int, 1)
+seed = number(int, 0, 2**53)
+severity = number(float, 0, 1)
+
+
+def add_task(command: argparse.ArgumentParser, required: bool = True) -> None:
+    command.add_argument(
+        "--task", required=required, help="what is wrong with the photo; `mrsampler list tasks`"
+    )
+
+
+def add_sampler(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--solver", default="mrs-ode-d-2", help="`mrsampler list solvers`")
+    command.add_argument(
+        "--nfe", type=count, default=10, metavar="N", help="the most evaluations of the network"
+    )
+    command.add_argument(
+        "--checkpoint",
+        default="bundled",
+        metavar="NAME",
+        help="a bundled checkpoint (`mrsampler list checkpoints`) or a .safetensors file with its "
+        ".json card",
+    )
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:1, mps; auto takes the GPU if there is one",
+    )
