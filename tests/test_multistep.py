@@ -25,6 +25,7 @@ from mrsampler.timesteps import explicit, timesteps
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*algorithm_types dpmsolver:FutureWarning"),
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
 ]
 
 MEAN_REVERTING = MeanRevertingSDE()
@@ -70,8 +71,7 @@ def our_run(solver, network, process, mu, x_T, draws, steps, **settings):
         nfe=steps,
         x_T=x_T,
         noise=lambda index, shape: draws[index],
-        denoise_final=False,
-        **settings,
+        **{"denoise_final": False, **settings},
     )
     return [step.x for step in stream]
 
@@ -281,6 +281,24 @@ def test_the_times_of_a_scheduler_of_diffusers_can_be_given_as_they_are(solver, 
     ours = our_run(solver, network, VP, mu, x_T, draws, 10, spacing=times)
     # diffusers' coefficients are in single precision here.
     assert_same_path(ours, theirs, mu, 1e-4)
+
+
+@pytest.mark.parametrize(
+    "solver, scheduler_class",
+    [
+        ("dpm-solver++-2m", DPMSolverMultistepScheduler),
+        ("unipc-bh2-d-2", UniPCMultistepScheduler),
+    ],
+)
+def test_the_last_step_to_sigma_0_is_that_of_diffusers(solver, scheduler_class):
+    scheduler = scheduler_class(trained_betas=betas(VP), final_sigmas_type="zero")
+    network, mu, x_T, draws = start(VP, 10)
+    nodes = timesteps(VP, 10, "uniform-t", denoise_final=True)
+    theirs = diffusers_run(scheduler, network, mu, x_T, draws, nodes, VP)
+    # Of order 2, diffusers lowers none but the step to sigma 0.
+    settings = {"spacing": "uniform-t", "denoise_final": True, "lower_order_final": False}
+    ours = our_run(solver, network, VP, mu, x_T, draws, 10, **settings)
+    assert_same_path(ours, theirs, mu)
 
 
 @pytest.mark.parametrize(
