@@ -6,7 +6,19 @@ after each step. It computes its coefficients once, in Python floats, before its
 
 from __future__ import annotations
 
-from mrsampler.solvers import ancestral, deis, dpm_multistep, euler, mr, unipc
+from mrsampler.solvers import (
+    ancestral,
+    deis,
+    dpm_multistep,
+    dpm_singlestep,
+    euler,
+    langevin,
+    mr,
+    pndm,
+    rho,
+    rk45,
+    unipc,
+)
 from mrsampler.solvers.interface import BudgetError, Solver
 
 __all__ = ["SOLVERS", "BudgetError", "Solver"]
@@ -14,8 +26,13 @@ __all__ = ["SOLVERS", "BudgetError", "Solver"]
 SOLVERS: dict[str, Solver] = {
     **mr.SOLVERS,
     **dpm_multistep.SOLVERS,
+    **dpm_singlestep.SOLVERS,
     **unipc.SOLVERS,
     **deis.SOLVERS,
+    **pndm.SOLVERS,
     **ancestral.SOLVERS,
     **euler.SOLVERS,
+    **rho.SOLVERS,
+    **rk45.SOLVERS,
+    **langevin.SOLVERS,
 }

@@ -1,4 +1,4 @@
-"""Ancestral sampling: x_t drawn from q(x_t | x_s, x_0) with the predicted x_0."""
+"""Ancestral sampling: x_t drawn from q(x_t | x_s, x_0) with the predicted x_0; and DDIM."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from mrsampler.process import MeanRevertingSDE, Process
 from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.timesteps import Node, node
 
@@ -50,24 +51,66 @@ def posterior(model: Model, y: Tensor, nodes: list[Node], noise: Noise) -> Itera
         yield State(y, t, predicted)
 
 
+def unit_strides(process: Process, steps: int) -> list[tuple[Node, Node]]:
+    """The steps of the published code: `steps` times spread over 1..T, truncated, each to t - 1.
+
+    With fewer than T they therefore never reach the data; there cannot be more than T.
+    """
+    units = int(process.T)
+    times = [int(units - (units - 1) * i / max(1, steps - 1)) for i in range(steps)]
+    return [(node(process, t), node(process, t - 1)) for t in times]
+
+
 def posterior_published(
     model: Model, y: Tensor, nodes: list[Node], noise: Noise
 ) -> Iterator[State]:
-    """As in the published code: N times spread over 1..T, but each step moves by one unit of t.
+    """As in the published code: unit strides of t, whatever the number of steps.
 
-    With N < T steps it therefore never reaches the data; it cannot take more than T. Kept for
-    comparison, under this name.
+    Kept for comparison, under this name.
     Source: `IRSDE.reverse_posterior` in the code of the MR Sampler.
     """
-    steps, units = len(nodes) - 1, int(model.process.T)
-    times = [int(units - (units - 1) * i / max(1, steps - 1)) for i in range(steps)]
-    pairs = [(node(model.process, t), node(model.process, t - 1)) for t in times]
+    pairs = unit_strides(model.process, len(nodes) - 1)
     table = [coefficients(s, t) if t.sigma else Coefficients(0, 1, 0) for s, t in pairs]
     for i, (s, t) in enumerate(pairs):
         predicted = model(y, s)
         step = table[i]
         y = step.y * y
         y.add_(predicted.data, alpha=step.data).add_(noise(i + 1), alpha=step.noise)
+        yield State(y, t, predicted)
+
+
+def ddim(
+    model: Model, y: Tensor, nodes: list[Node], noise: Noise, *, eta: float = 0.0
+) -> Iterator[State]:
+    """From the PF-ODE's first-order step (eta = 0) to `posterior` (eta = 1).
+
+        y_t = alpha_t D + sqrt(sigma_t^2 - eta^2 var) eps + eta sqrt(var) z
+
+    with var that of the posterior, sigma_t^2 (1 - e^{-2h}). No noise is drawn where eta = 0.
+    Raises ValueError for an eta outside [0, 1].
+    Source: DDIM (arXiv 2010.02502).
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie in [0, 1], got {eta}")
+    table = []
+    for s, t in pairwise(nodes):
+        h = t.lam - s.lam
+        # log of the share of sigma_t that stays the predicted noise; eps = (y - alpha D) / sigma.
+        kept = math.log1p(eta**2 * math.expm1(-2 * h)) / 2
+        table.append(
+            Coefficients(
+                t.sigma / s.sigma * math.exp(kept),
+                -t.alpha * math.expm1(kept - h),
+                eta * t.sigma * math.sqrt(-math.expm1(-2 * h)),
+            )
+        )
+    for i, (s, t) in enumerate(pairwise(nodes)):
+        predicted = model(y, s)
+        step = table[i]
+        y = step.y * y
+        y.add_(predicted.data, alpha=step.data)
+        if eta:
+            y.add_(noise(i + 1), alpha=step.noise)
         yield State(y, t, predicted)
 
 
@@ -85,6 +128,14 @@ SOLVERS = {
         order=0,
         stochastic=True,
         own_nodes=True,
+        processes=(MeanRevertingSDE,),
         run=posterior_published,
+    ),
+    "ddim": Solver(
+        "from the PF-ODE (eta = 0) to ancestral sampling (eta = 1)",
+        "Ancestral",
+        order=1,
+        options=frozenset({"eta"}),
+        run=ddim,
     ),
 }

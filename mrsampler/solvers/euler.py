@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from mrsampler.process import MeanRevertingSDE
+from mrsampler.solvers.ancestral import unit_strides
 from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.timesteps import Node
 
@@ -33,15 +35,23 @@ def coefficients(model: Model, s: Node, t: Node, stochastic: bool) -> Coefficien
 
 
 def euler(
-    model: Model, y: Tensor, nodes: list[Node], noise: Noise, *, stochastic: bool
+    model: Model,
+    y: Tensor,
+    nodes: list[Node],
+    noise: Noise,
+    *,
+    stochastic: bool,
+    published: bool = False,
 ) -> Iterator[State]:
     """Euler for the PF-ODE, Euler-Maruyama for the reverse-time SDE.
 
+    With `published` in unit strides of t, as in the published code (see `unit_strides`).
     Source: Song et al., Score-based generative modeling through SDEs (arXiv 2011.13456);
     IR-SDE (arXiv 2301.11699).
     """
-    table = [coefficients(model, s, t, stochastic) for s, t in pairwise(nodes)]
-    for i, (s, t) in enumerate(pairwise(nodes)):
+    pairs = unit_strides(model.process, len(nodes) - 1) if published else list(pairwise(nodes))
+    table = [coefficients(model, s, t, stochastic) for s, t in pairs]
+    for i, (s, t) in enumerate(pairs):
         predicted = model(y, s)
         step = table[i]
         y = step.y * y
@@ -61,5 +71,22 @@ SOLVERS = {
         order=1,
         stochastic=True,
         run=partial(euler, stochastic=True),
+    ),
+    "euler-published": Solver(
+        "Euler as published: unit strides, whatever the number of steps",
+        "Classical",
+        order=0,
+        own_nodes=True,
+        processes=(MeanRevertingSDE,),
+        run=partial(euler, stochastic=False, published=True),
+    ),
+    "euler-maruyama-published": Solver(
+        "Euler-Maruyama as published: unit strides, whatever the number of steps",
+        "Classical",
+        order=0,
+        stochastic=True,
+        own_nodes=True,
+        processes=(MeanRevertingSDE,),
+        run=partial(euler, stochastic=True, published=True),
     ),
 }
