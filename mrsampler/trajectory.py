@@ -16,7 +16,7 @@ from mrsampler.denoiser import Denoiser, Thresholding
 from mrsampler.process import Process
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.solvers.interface import State
-from mrsampler.timesteps import Node, Spacing, explicit, timesteps
+from mrsampler.timesteps import Node, Spacing, explicit, node, timesteps
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,8 @@ def trajectory(
         nodes = timesteps(
             process, steps, spacing, lambda_min=lambda_min, denoise_final=denoise_final
         )
+    if chosen.own_nodes:
+        nodes[0] = node(process, process.T)  # where it starts whatever the spacing
     if "lower_order_final" in chosen.options:
         options["lower_order_final"] = lower_order_final
     if "budget" in chosen.options:

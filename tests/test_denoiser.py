@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mrsampler import Denoiser, MeanRevertingSDE
-from mrsampler.denoiser import velocity
+from mrsampler.denoiser import Thresholding, velocity
 
 TARGETS = ("noise", "data", "velocity")
 PROCESS = MeanRevertingSDE()
@@ -106,3 +106,71 @@ def test_the_network_is_given_x_mu_t_and_the_conditioning():
 
 def test_the_default_target_is_noise():
     assert Denoiser(lambda x, mu, t: x).target == "noise"
+
+
+def test_a_bfloat16_networks_output_is_brought_to_the_type_of_x():
+    denoiser = Denoiser(lambda x, mu, t: x.bfloat16())
+    for dtype in (torch.float32, torch.float64):
+        x = torch.ones(1, 2, dtype=dtype)
+        assert denoiser(x, x, 1.0).dtype == dtype
+
+
+def test_a_velocity_is_undefined_where_sigma_inf_is_infinite():
+    one = torch.ones(1)
+    with pytest.raises(ValueError, match="velocity is undefined"):
+        velocity(one, one, one, one, math.inf)
+
+
+# --- thresholding --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.9, 0.995, 1.0])
+@pytest.mark.parametrize("maximum", [1.0, 1.5, math.inf])
+@pytest.mark.parametrize("centre, half_width", [(0.5, 0.5), (0.0, 1.0)])
+@pytest.mark.parametrize("shape", [(4, 1), (4, 7), (4, 3, 8, 8)])
+def test_thresholding_is_its_definition(ratio, maximum, centre, half_width, shape):
+    x0 = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x0 = centre + 1.2 * half_width * x0
+    before = x0.clone()
+    result = Thresholding(ratio, maximum, centre, half_width)(x0)
+    for image, thresholded in zip(x0, result, strict=True):
+        u = (image - centre) / half_width
+        s = max(1.0, min(torch.quantile(u.abs(), ratio).item(), maximum))
+        expected = centre + half_width * u.clamp(-s, s) / s
+        torch.testing.assert_close(thresholded, expected, rtol=0, atol=1e-14)
+    assert result.min() >= centre - half_width and result.max() <= centre + half_width
+    assert torch.equal(x0, before)
+
+
+def test_thresholding_by_hand():
+    # |u| = 0, 1, 2, 3, 4: the 0.75 quantile is 3, so u/3 within [-1, 1] around 0.5 with 0.5.
+    x0 = torch.tensor([[0.5, 1.0, -0.5, 2.0, -1.5]], dtype=torch.float64)
+    expected = torch.tensor([[0.5, 2 / 3, 1 / 6, 1.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(Thresholding(0.75, maximum=10.0)(x0), expected)
+    # A maximum of 1, the default, is plain clamping.
+    assert torch.equal(Thresholding()(x0), x0.clamp(0, 1))
+
+
+def test_thresholding_treats_each_image_of_a_batch_alone():
+    x0 = torch.tensor([[0.2, 0.8], [0.2, 4.0]])
+    both = Thresholding(1.0, maximum=100.0)(x0)
+    torch.testing.assert_close(both[0], x0[0])
+    assert both[1].tolist() == pytest.approx([0.5 - 0.3 / 7, 1.0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ratio": 0.0},
+        {"ratio": 1.01},
+        {"ratio": math.nan},
+        {"maximum": 0.99},
+        {"maximum": math.nan},
+        {"half_width": 0.0},
+        {"half_width": -1.0},
+    ],
+    ids=str,
+)
+def test_a_thresholding_parameter_out_of_range_is_an_error(settings):
+    with pytest.raises(ValueError, match="expected 0 < ratio <= 1 <= maximum"):
+        Thresholding(**settings)(torch.zeros(1, 2))
