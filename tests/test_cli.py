@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -157,6 +158,16 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("restore photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
         ("restore photo.png --task noisy --solver magic", "'magic'; choose from mrs-ode-d-1"),
         ("restore photo.png --task noisy --spacing magic", "'magic'; choose from uniform-l"),
+        ("restore photo.png --task noisy --spacing karras:x", "no number after the colon"),
+        ("restore photo.png --task noisy --spacing karras:0", "rho must be positive"),
+        ("restore photo.png --task noisy --spacing blend:2", "'blend:2'; choose from uniform-l"),
+        ("restore photo.png --task noisy --spacing 100,ten,0", "--spacing: expected times, as in"),
+        ("restore photo.png --task noisy --spacing 100,,0", "--spacing: expected times, as in"),
+        ("restore photo.png --task noisy --spacing inf,0", "--spacing: expected times, as in"),
+        ("restore photo.png --task noisy --spacing 0,100", "times must fall"),
+        ("restore photo.png --task noisy --spacing 100,100", "times must fall"),
+        ("restore photo.png --task noisy --spacing 200,0", "t must lie in [0, 100]"),
+        ("restore photo.png --task noisy --spacing 100,50,0 --nfe 1", "needs 2 evaluations"),
         ("restore photo.png --task noisy --device abacus", "'abacus'"),
         ("restore photo.png --task noisy --device cpu:7", "'cpu:7'"),
         ("restore photo.png --task noisy --device cuda:99", "'cuda:99'"),
@@ -200,6 +211,8 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("bench quality --images . --out table.txt", "table.txt"),
         ("bench quality --images . --out nowhere/table.csv", "there is no folder nowhere"),
         ("bench quality --images . --solver magic", "'magic'"),
+        ("bench quality --images . --spacing magic", "'magic'"),
+        ("bench quality --images . --spacing 100,ten", "--spacing: expected times, as in"),
         ("bench quality --images .", "half.png: This picture is damaged"),
         ("train --images nowhere --out new", "nowhere: there is no such folder"),
         ("train --images empty --out new", "holds no photo"),
@@ -331,6 +344,19 @@ def test_seed_and_settings_reach_the_sampler(here, restore):
     np.testing.assert_array_equal(first, results.pop("b"))
     for name, other in results.items():
         assert (first != other).any(), name
+
+
+@pytest.mark.parametrize(
+    "text, spacing", [("100,60,30.5,0", [100, 60, 30.5, 0]), ("karras:3", "karras:3")]
+)
+def test_spacing_takes_times_and_a_parameter(here, restore, checkpoint, text, spacing):
+    code, out, err = restore("photo.png", "--spacing", text, nfe=4)
+    assert (code, err) == (0, "")
+    assert f"{3 if isinstance(spacing, list) else 4} NFE" in out
+    expected = restorer.load(checkpoint, "cpu").restore(
+        "photo.png", "noisy", spacing=spacing, nfe=4
+    )
+    np.testing.assert_array_equal(pixels("photo-restored.png"), np.array(expected))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
@@ -558,6 +584,24 @@ def test_bench_quality_prints_and_writes_the_table(here, checkpoint, capsys, cal
     table = json.loads(Path("table.json").read_text())
     assert table["settings"]["photos"] == 1 and table["settings"]["severity"] == 1
     assert [row["task"] for row in table["rows"]] == [*mrs.TASKS, "mean"]
+    assert table["settings"]["spacing"] == "uniform-lambda"
+
+    once = [*argv, "--photos", "1", "--severity", "1", "--out", "times.json"]
+    assert cli.main([*once, "--spacing", "100,2,0"]) == 0
+    times = json.loads(Path("times.json").read_text())
+    assert times["settings"]["spacing"] == [100, 2, 0]
+    for row, other in zip(times["rows"], table["rows"], strict=True):
+        assert row["degraded"] == other["degraded"] and row["restored"] != other["restored"]
+
+
+def test_bench_quality_of_a_run_that_ends_early_is_one_line(here, checkpoint, capsys):
+    Path("clean").mkdir()
+    picture().save("clean/a.png")
+    argv = ["bench", "quality", "--images", "clean", "--checkpoint", checkpoint, "--solver", "rk45"]
+    assert cli.main(argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("mrsampler: error: ") and "10 evaluations" in err
+    assert err.count("\n") == 1
 
 
 def test_bench_refuses_a_checkpoint_of_other_tasks(here, checkpoint, capsys):
@@ -608,10 +652,14 @@ def test_list_json(capsys):
     assert len(listed["tasks"]) == 10
     for solver in listed["solvers"]:
         known = SOLVERS[solver["name"]]
-        for key in ("order", "stochastic", "evaluations", "description"):
+        for key in ("family", "order", "stochastic", "evaluations", "description"):
             assert solver[key] == getattr(known, key)
+        assert solver["first"] == list(known.first)
     assert {solver["name"] for solver in listed["solvers"]} == set(SOLVERS)
     assert {spacing["name"] for spacing in listed["spacings"]} == set(mrs.SPACINGS)
+    for spacing in listed["spacings"]:
+        assert mrs.SPACINGS[spacing["name"]].__doc__.startswith(spacing["description"])
+        assert spacing["description"].endswith(".")
 
 
 def test_list_checkpoints_tells_a_damaged_one(tmp_path, checkpoint, monkeypatch, capsys):
@@ -639,11 +687,35 @@ def test_list_checkpoints_tells_a_damaged_one(tmp_path, checkpoint, monkeypatch,
 
 def test_list_a_section(capsys):
     assert cli.main(["list", "spacings"]) == 0
-    assert capsys.readouterr().out.split() == list(mrs.SPACINGS)
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "description"]
+    assert [line.split()[0] for line in lines] == list(mrs.SPACINGS)
+    assert "Equal steps in t." in lines[1]
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
     for name in (*mrs.TASKS, *SOLVERS, *mrs.SPACINGS):
         assert name in out
+
+
+def test_list_solvers_stands_under_their_families(capsys):
+    assert cli.main(["list", "solvers"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    columns = ["name", "order", "stochastic", "evaluations a step", "description"]
+    assert re.split(" {2,}", head.strip()) == columns
+    family, seen, found = "", [], {}
+    for line in lines:
+        if line.startswith("  "):
+            name, rest = line.split(maxsplit=1)
+            found[name] = rest
+            assert SOLVERS[name].family == family
+            assert line.endswith(f"  {SOLVERS[name].description}")
+        else:
+            family = line
+            seen.append(line)
+    assert set(found) == set(SOLVERS)
+    assert len(seen) == len(set(seen)) == len({solver.family for solver in SOLVERS.values()})
+    assert found["pndm"].split("  ")[0] == "2" and " 4, 4, 4, then 1 " in found["pndm"]
+    assert found["euler-published"].startswith("none ")
 
 
 # --- serve

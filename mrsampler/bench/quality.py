@@ -20,7 +20,7 @@ def quality(
     severity: float = 0.5,
     solver: str = "mrs-ode-d-2",
     nfe: int = 10,
-    spacing: str = "uniform-lambda",
+    spacing: str | Sequence[float] = "uniform-lambda",
 ) -> Iterator[dict[str, float | str]]:
     """Mean PSNR in dB over clean `photos` (3, H, W), a row for each task as it is done.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mrsampler.cli import files, loading, options, tables
-from mrsampler.cli.errors import CommandError
+from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.tables import Column, Row, Table
 
 
@@ -68,20 +68,24 @@ QUALITY = Table(
 def run_quality(args: argparse.Namespace) -> int:
     from mrsampler import TASKS, folder
     from mrsampler.bench.quality import quality
+    from mrsampler.solvers import BudgetError
 
     tables.check_out(args.out)
     files.check_folder(args.images)
     paths = folder.pictures(args.images)[: args.photos]
     if not paths:
         raise CommandError(f"{args.images} holds no picture")
-    sampler = {"solver": args.solver, "nfe": args.nfe}
+    sampler = options.sampler(args)
     restorer = loading.load(args, **sampler)
     if unknown := set(restorer.tasks) - set(TASKS):
         raise CommandError(f"no degradation for the checkpoint's {', '.join(sorted(unknown))}")
     photos = [files.read(path).within(args.largest_side).rgb for path in paths]
     measured = quality(restorer, photos, restorer.tasks, severity=args.severity, **sampler)
     gained = (row | {"gain": float(row["restored"]) - float(row["degraded"])} for row in measured)
-    rows = QUALITY.print(gained, len(restorer.tasks), "task")
+    try:
+        rows = QUALITY.print(gained, len(restorer.tasks), "task")
+    except (BudgetError, FloatingPointError) as error:
+        raise CommandError(reason(error)) from None
     rows.append(_mean(rows))
     print(QUALITY.line(rows[-1]))
     if args.out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from typing import Any
 
@@ -39,10 +40,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(chosen, indent=2))
     elif args.section:
-        print("\n".join(_table(chosen[args.section])))
+        print("\n".join(_lines(args.section, chosen[args.section])))
     else:
         for name, rows in chosen.items():
-            print("\n  ".join([name, *_table(rows)]), end="\n\n")
+            print("\n  ".join([name, *_lines(name, rows)]), end="\n\n")
     return 0
 
 
@@ -57,10 +58,12 @@ def _solvers() -> list[dict[str, Any]]:
 
     return [
         {
+            "family": solver.family,
             "name": name,
             "order": solver.order,
             "stochastic": solver.stochastic,
             "evaluations": solver.evaluations,
+            "first": list(solver.first),
             "description": solver.description,
         }
         for name, solver in SOLVERS.items()
@@ -70,7 +73,10 @@ def _solvers() -> list[dict[str, Any]]:
 def _spacings() -> list[dict[str, Any]]:
     from mrsampler import SPACINGS
 
-    return [{"name": name} for name in SPACINGS]
+    return [
+        {"name": name, "description": (inspect.getdoc(place) or "").partition("\n")[0]}
+        for name, place in SPACINGS.items()
+    ]
 
 
 def _checkpoints() -> list[dict[str, Any]]:
@@ -92,6 +98,32 @@ def _checkpoints() -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _lines(section: str, rows: list[dict[str, Any]]) -> list[str]:
+    return _by_family(rows) if section == "solvers" else _table(rows)
+
+
+def _by_family(solvers: list[dict[str, Any]]) -> list[str]:
+    """A table whose lines stand under their families' names."""
+    rows = []
+    for solver in solvers:
+        first = ", ".join(map(str, solver["first"]))
+        then = f"{first}, then {solver['evaluations']}" if first else solver["evaluations"]
+        rows.append(
+            {
+                "name": solver["name"],
+                "order": solver["order"] or "none",
+                "stochastic": solver["stochastic"],
+                "evaluations a step": then,
+                "description": solver["description"],
+            }
+        )
+    names, *lines = _table(rows)
+    families: dict[str, list[str]] = {}
+    for solver, line in zip(solvers, lines, strict=True):
+        families.setdefault(solver["family"], []).append(f"  {line}")
+    return [f"  {names}", *(line for name, own in families.items() for line in (name, *own))]
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:

@@ -58,6 +58,19 @@ seed = number(int, 0, 2**53)
 severity = number(float, 0, 1)
 
 
+def spacing(text: str) -> str | list[float]:
+    """A list of times, or a name as it stands: the trajectory knows which there are."""
+    if "," not in text:
+        return text
+    try:
+        times = [float(time) for time in text.split(",")]
+    except ValueError:
+        times = [math.nan]
+    if not all(map(math.isfinite, times)):
+        raise argparse.ArgumentTypeError(f"expected times, as in 100,60,30,0, got {text!r}")
+    return times
+
+
 def add_task(command: argparse.ArgumentParser, required: bool = True) -> None:
     command.add_argument(
         "--task", required=required, help="what is wrong with the photo; `mrsampler list tasks`"
@@ -70,12 +83,23 @@ def add_sampler(command: argparse.ArgumentParser) -> None:
         "--nfe", type=count, default=10, metavar="N", help="the most evaluations of the network"
     )
     command.add_argument(
+        "--spacing",
+        type=spacing,
+        default="uniform-lambda",
+        help="`mrsampler list spacings`, karras:RHO, or the times: 100,60,30,0",
+    )
+    command.add_argument(
         "--checkpoint",
         default="bundled",
         metavar="NAME",
         help="a bundled checkpoint (`mrsampler list checkpoints`) or a .safetensors file with its "
         ".json card",
     )
+
+
+def sampler(args: argparse.Namespace) -> dict[str, Any]:
+    """What `add_sampler` declares of the trajectory's settings."""
+    return {"solver": args.solver, "nfe": args.nfe, "spacing": args.spacing}
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

@@ -37,7 +37,6 @@ def add(commands: Any) -> None:
         "another folder, made if need be, whose results are all .png",
     )
     options.add_sampler(command)
-    command.add_argument("--spacing", default="uniform-lambda", help="`mrsampler list spacings`")
     command.add_argument(
         "--seed",
         type=options.seed,
@@ -108,7 +107,7 @@ class _CannotWriteError(CommandError):
 
 
 def _job(args: argparse.Namespace) -> _Job:
-    settings = {name: getattr(args, name) for name in ("solver", "nfe", "spacing", "seed")}
+    settings = options.sampler(args) | {"seed": args.seed}
     return _Job(loading.load(args, args.task, **settings), args.task, args.largest_side, settings)
 
 
