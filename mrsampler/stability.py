@@ -63,8 +63,9 @@ def convergence(
 
     Returns a generator that takes a Step at a time and keeps the last one and a prediction.
     `process` and `mu` are the trajectory's. A step to sigma = 0 has none: lambda is infinite there
-    and the prediction is returned as it is, not expanded. It holds Steps to what they promise, that
-    x0 was predicted at the Step before; "posterior-published" in fewer than T steps breaks this.
+    and the prediction is returned as it is, not expanded. It takes x0 to be predicted at the Step
+    before; "langevin" and, in fewer than T steps, the "-published" solvers with unit strides
+    predict elsewhere, and expand nothing.
 
     Raises ValueError for another prediction than "noise" and "data".
     """

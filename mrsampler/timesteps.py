@@ -22,7 +22,8 @@ class Node(NamedTuple):
 
 
 def node(process: Process, t: float) -> Node:
-    """The process at t."""
+    """The process at t, of whatever type of number."""
+    t = float(t)
     return Node(t, process.alpha(t), process.sigma(t), process.lam(t))
 
 
@@ -182,7 +183,7 @@ def explicit(
 
     Raises ValueError unless there are two that fall within [0, T].
     """
-    nodes = [node(process, float(t)) for t in times]
+    nodes = [node(process, t) for t in times]
     if denoise_final and nodes and nodes[-1].sigma > 0:
         nodes.append(DATA)
     if len(nodes) < 2 or not _fall(nodes):

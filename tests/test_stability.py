@@ -32,7 +32,7 @@ def steps_with(data, lams, mu, process=PROCESS):
 def made_by(solver, prediction, process, steps=8, **settings):
     """What a run of the mixture gives: mu, its Steps and its records."""
     denoiser, mu, x_T = mixture_run(process)
-    nfe = 10_000 if SOLVERS[solver].adaptive else SOLVERS[solver].cost(steps)
+    nfe = 2000 if SOLVERS[solver].adaptive else SOLVERS[solver].cost(steps)
     stream = trajectory(denoiser, mu, process=process, solver=solver, nfe=nfe, x_T=x_T, **settings)
     steps = list(stream)
     return mu, steps, list(convergence(steps, prediction, process=process, mu=mu))
@@ -186,7 +186,9 @@ def test_the_quantiles_are_those_of_the_pixels():
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_solvers_trajectory_has_a_record_of_each_step_but_the_first(solver, prediction):
     generator = torch.Generator().manual_seed(0)
-    mu, steps, records = made_by(solver, prediction, PROCESS, generator=generator)
+    process = PROCESS if isinstance(PROCESS, SOLVERS[solver].processes) else VESDE()
+    mu, steps, records = made_by(solver, prediction, process, generator=generator)
+    steps = [step for step in steps if step.lam < math.inf]
     assert [record.index for record in records] == [step.index for step in steps[2:]]
     for record, before, step in zip(records, steps[1:-1], steps[2:], strict=True):
         assert (record.t, record.lam, record.gap) == (step.t, step.lam, step.lam - before.lam)

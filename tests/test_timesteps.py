@@ -8,7 +8,7 @@ import pytest
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
 from mrsampler import SPACINGS, VESDE, VPSDE, MeanRevertingSDE
-from mrsampler.timesteps import DATA, explicit, timesteps
+from mrsampler.timesteps import DATA, explicit, node, timesteps
 
 PROCESS = MeanRevertingSDE()
 ZERO_START = MeanRevertingSDE(zero_start=True)
@@ -175,6 +175,12 @@ def test_a_function_whose_times_do_not_fall_or_are_too_few_is_an_error(place):
 def test_a_function_whose_times_leave_the_process_is_an_error():
     with pytest.raises(ValueError, match="t must lie in"):
         timesteps(PROCESS, 2, lambda span, steps: [101.0, 50.0])
+
+
+@pytest.mark.parametrize("t", [50, np.float64(50), np.int64(50)])
+def test_a_node_is_of_python_floats_whatever_its_time_came_as(t):
+    assert node(PROCESS, t) == node(PROCESS, 50.0)
+    assert all(type(value) is float for value in node(PROCESS, t))
 
 
 # --- explicit times ------------------------------------------------------------------------------
