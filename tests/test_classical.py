@@ -417,6 +417,13 @@ def test_a_tolerance_that_is_not_positive_is_refused(tolerance):
         sample(denoiser, mu, process=PROCESS, solver="rk45", nfe=50, x_T=x_T, tolerance=tolerance)
 
 
+def test_rk45_names_the_time_of_a_prediction_that_is_not_finite():
+    _, mu, x_T = mixture_run(PROCESS)
+    denoiser = Denoiser(lambda x, mu, t: x * (math.nan if t < 100 else 1))
+    with pytest.raises(ArithmeticError, match=r"RK45 at t = 99\.\d+: a prediction is not finite"):
+        sample(denoiser, mu, process=PROCESS, solver="rk45", nfe=50, x_T=x_T)
+
+
 # --- Langevin dynamics ---------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.integrate import RK45  # type: ignore[import-untyped]
+from scipy.integrate import RK45
 from torch import Tensor
 
 from mrsampler.solvers.interface import BudgetError, Model, Noise, Prediction, Solver, State
@@ -43,11 +43,14 @@ class _Field:
         self.prediction = self.model(self.y, self.node)
         if self.calls == 1:
             self.first = self.prediction
-        return -math.exp(-lam) * _flat(self.prediction.noise)
+        eps = _flat(self.prediction.noise)
+        if not np.isfinite(eps).all():  # SciPy would look for a step small enough for ever
+            raise ArithmeticError(f"RK45 at t = {self.node.t:.6g}: a prediction is not finite")
+        return -math.exp(-lam) * eps
 
 
 def _flat(tensor: Tensor) -> np.ndarray:
-    return tensor.double().cpu().numpy().ravel()
+    return tensor.cpu().double().numpy().ravel()
 
 
 def rk45(
@@ -65,7 +68,7 @@ def rk45(
     rejected step costs its evaluations too.
 
     Raises ValueError unless the tolerance is positive, BudgetError before a call beyond `budget`,
-    and ArithmeticError where no step is small enough.
+    and ArithmeticError where a prediction is not finite or no step is small enough.
     Source: Dormand & Prince (1980); for the PF-ODE Song et al. (arXiv 2011.13456).
     """
     if not 0 < tolerance < math.inf:
