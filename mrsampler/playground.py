@@ -49,9 +49,7 @@ class Mixture:
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """`count` draws of x_0 - mu, (count, d)."""
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        noise = torch.randn(
-            count, self.means.shape[1], dtype=torch.float64, generator=generator
-        )
+        noise = torch.randn(count, self.means.shape[1], dtype=torch.float64, generator=generator)
         return self.means[which] + self.spread * noise
 
     def __call__(self, x: Tensor, mu: Tensor, t: float) -> Tensor:

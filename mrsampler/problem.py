@@ -1,13 +1,16 @@
-"""What solvers are compared on: a denoiser, the starts it is solved from, the converged solutions."""
+"""What solvers are compared on: a denoiser, the starts, and the converged solutions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from mrsampler.degradations import degrade
@@ -32,6 +35,7 @@ class Problem:
     x_T: Tensor
     conditioning: dict[str, Any] = field(default_factory=dict)
     unit: float = 1.0
+    end: float | None = None  # the time where it ends; None: the process's t_min
 
     def trajectory(self, **settings: Any) -> list[Step]:
         """The Steps of a run of `mrsampler.trajectory` with these settings."""
@@ -66,15 +70,49 @@ class Problem:
         )
 
 
-def mixture_problem(process: Process | None = None, count: int = 256) -> Problem:
-    """Three Gaussians in the plane, of which the score is known exactly; in float64."""
+class MixtureProblem(Problem):
+    """One whose network is a Mixture: its solution is that of the PF-ODE itself, to about 1e-11."""
+
+    @cached_property
+    def solution(self) -> Tensor:
+        """x_0 by SciPy's DOP853, in u = y/alpha: du/dlambda = -e^{-lambda} eps."""
+        mixture, process = self.denoiser.network, self.process
+        assert isinstance(mixture, Mixture)
+        end = process.t_min if self.end is None else self.end
+        first, last = process.lam(process.T), process.lam(end)
+
+        def slope(lam: float, flat: np.ndarray) -> np.ndarray:
+            t = process.time(min(max(lam, first), last))
+            alpha, sigma = process.alpha(t), process.sigma(t)
+            y = alpha * torch.from_numpy(flat).view_as(self.mu)
+            noise = (y - alpha * mixture.data(y, alpha, sigma)) / sigma
+            return -math.exp(-lam) * noise.flatten().numpy()
+
+        u_T = (self.x_T - self.mu) / process.alpha(process.T)
+        run = solve_ivp(
+            slope, (first, last), u_T.flatten().numpy(), "DOP853", rtol=1e-12, atol=1e-13
+        )
+        u = torch.from_numpy(run.y[:, -1].copy()).view_as(self.mu)
+        return self.mu + process.alpha(end) * u
+
+
+THREE = ([[0.35, 0.10], [-0.25, 0.30], [0.05, -0.40]], [0.5, 0.3, 0.2], 0.12)
+"""Means, weights and spread of three Gaussians in the plane: a non-linear field."""
+
+
+def mixture_problem(
+    process: Process | None = None,
+    density: tuple[list[list[float]], list[float], float] = THREE,
+    count: int = 256,
+) -> MixtureProblem:
+    """`count` starts in a space where the score is known exactly; in float64."""
     process = process or MeanRevertingSDE()
-    means = torch.tensor([[0.35, 0.10], [-0.25, 0.30], [0.05, -0.40]])
-    mixture = Mixture(process, means, torch.tensor([0.5, 0.3, 0.2]), spread=0.12)
+    means, weights, spread = density
+    mixture = Mixture(process, torch.tensor(means), torch.tensor(weights), spread)
     generator = torch.Generator().manual_seed(0)
-    mu = torch.zeros(count, 2, dtype=torch.float64)
-    noise = torch.randn(count, 2, dtype=torch.float64, generator=generator)
-    return Problem("mixture", Denoiser(mixture), process, mu, process.prior(mu, noise))
+    mu = torch.zeros(count, len(means[0]), dtype=torch.float64)
+    noise = torch.randn(mu.shape, dtype=torch.float64, generator=generator)
+    return MixtureProblem("mixture", Denoiser(mixture), process, mu, process.prior(mu, noise))
 
 
 def photo_problem(

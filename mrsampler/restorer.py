@@ -14,8 +14,10 @@ from mrsampler import checkpoints, photo
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.photo import Photo
 from mrsampler.process import MeanRevertingSDE
-from mrsampler.trajectory import Step, trajectory
+from mrsampler.timesteps import SPACINGS
+from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, trajectory
 
+OPTIMISED = "optimised"
 LARGEST_SIDE = 512
 # A run's draws must not repeat those of a degradation of the same seed: the noise in x_T would be
 # the very noise in the photo.
@@ -38,6 +40,24 @@ class Restorer:
         """The tasks that the network knows."""
         return self.checkpoint.tasks
 
+    def spacings(self, solver: str, nfe: int) -> tuple[str, ...]:
+        """The spacings that such a run can take: "optimised" where the card holds its times."""
+        fitted = (OPTIMISED,) if str(nfe) in self._fitted(solver) else ()
+        return fitted + tuple(SPACINGS)
+
+    def optimised(self, solver: str, nfe: int) -> list[float]:
+        """The times fitted to this network for a run. Raises ValueError where the card has none."""
+        fitted = self._fitted(solver)
+        if str(nfe) not in fitted:
+            known = f"only for nfe {', '.join(fitted)}" if fitted else "for this solver"
+            raise ValueError(
+                f"{self.checkpoint.name} has no optimised times {known}: {solver} at nfe={nfe}"
+            )
+        return [float(t) for t in fitted[str(nfe)]]
+
+    def _fitted(self, solver: str) -> dict[str, list[float]]:
+        return self.checkpoint.card.get("timesteps", {}).get(solver, {})
+
     def trajectory(
         self, image: Tensor, task: str, *, seed: int = 0, **settings: Any
     ) -> Iterator[Step]:
@@ -45,7 +65,9 @@ class Restorer:
 
         `seed` fixes x_T and every draw, on the CPU, so that it means the same on every device and
         to every sampler: two runs of one seed start from the same x_T. `settings` are those of
-        `mrsampler.trajectory` (solver, nfe, spacing, ...). Steps hold (1, 3, H, W) tensors.
+        `mrsampler.trajectory` (solver, nfe, spacing, ...); the spacing "optimised" stands for the
+        times that the checkpoint's card holds for the solver and nfe. Steps hold (1, 3, H, W)
+        tensors.
 
         Raises ValueError for an unknown task or another shape, and what `trajectory` raises; while
         it runs, FloatingPointError if the network returns values that are not finite.
@@ -54,6 +76,9 @@ class Restorer:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
+        if settings.get("spacing") == OPTIMISED:
+            run = {"solver": DEFAULT_SOLVER, "nfe": DEFAULT_NFE} | settings
+            settings["spacing"] = self.optimised(run["solver"], run["nfe"])
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)

@@ -18,6 +18,8 @@ from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.solvers.interface import State
 from mrsampler.timesteps import Node, Spacing, explicit, node, timesteps
 
+DEFAULT_SOLVER, DEFAULT_NFE = "mrs-ode-d-2", 10
+
 
 @dataclass(frozen=True)
 class Step:
@@ -101,8 +103,8 @@ def trajectory(
     mu: Tensor,
     *,
     process: Process,
-    solver: str = "mrs-ode-d-2",
-    nfe: int = 10,
+    solver: str = DEFAULT_SOLVER,
+    nfe: int = DEFAULT_NFE,
     spacing: str | Spacing | Sequence[float] = "uniform-lambda",
     x_T: Tensor | None = None,
     noise: Callable[[int, torch.Size], Tensor] | None = None,
@@ -177,8 +179,9 @@ def trajectory(
         )
     if chosen.own_nodes:
         nodes[0] = node(process, process.T)  # where it starts whatever the spacing
-    if "lower_order_final" in chosen.options:
-        options["lower_order_final"] = lower_order_final
+    if "final_order" in chosen.options:
+        # The step to sigma = 0 is of order 1: where it follows, the last before it may be of 2.
+        options.setdefault("final_order", 1 + to_data if lower_order_final else None)
     if "budget" in chosen.options:
         options["budget"] = nfe - to_data
 

@@ -73,7 +73,7 @@ def deis(
     *,
     order: int,
     variable: Variable,
-    lower_order_final: bool = True,
+    final_order: int | None = 1,
 ) -> Iterator[State]:
     """Multistep, one evaluation a step.
 
@@ -82,7 +82,7 @@ def deis(
     """
     table = [
         coefficients(model.process, nodes[i], nodes[i + 1], nodes[i::-1][:k], variable)
-        for i, k in enumerate(orders(order, len(nodes) - 1, lower_order_final))
+        for i, k in enumerate(orders(order, len(nodes) - 1, final_order))
     ]
     yield from multistep(model, y, nodes, noise, table, "noise")
 
@@ -92,7 +92,7 @@ def _solver(name: str, evaluations: int, variable: Variable, order: int) -> Solv
         f"PF-ODE, a polynomial in {name} through {evaluations} evaluations of the noise",
         "DEIS",
         order=order,
-        options=frozenset({"lower_order_final"}),
+        options=frozenset({"final_order"}),
         run=partial(deis, order=evaluations, variable=variable),
     )
 

@@ -39,7 +39,7 @@ def _solver(
         "DPM-Solver",
         order=2,  # of three evaluations too, the third coefficient being half of the exact one
         stochastic=stochastic,
-        options=frozenset({"lower_order_final"}),
+        options=frozenset({"final_order"}),
         run=partial(
             mr_sampler,
             prediction=prediction,

@@ -63,12 +63,17 @@ def euler(
 
 SOLVERS = {
     "euler": Solver(
-        "Euler for the PF-ODE, in t", "Classical", order=1, run=partial(euler, stochastic=False)
+        "Euler for the PF-ODE, in t",
+        "Classical",
+        order=1,
+        spacing="uniform-t",
+        run=partial(euler, stochastic=False),
     ),
     "euler-maruyama": Solver(
         "Euler-Maruyama for the reverse-time SDE, in t",
         "Classical",
         order=1,
+        spacing="uniform-t",
         stochastic=True,
         run=partial(euler, stochastic=True),
     ),
@@ -76,6 +81,7 @@ SOLVERS = {
         "Euler as published: unit strides, whatever the number of steps",
         "Classical",
         order=0,
+        spacing="uniform-t",
         own_nodes=True,
         processes=(MeanRevertingSDE,),
         run=partial(euler, stochastic=False, published=True),
@@ -84,6 +90,7 @@ SOLVERS = {
         "Euler-Maruyama as published: unit strides, whatever the number of steps",
         "Classical",
         order=0,
+        spacing="uniform-t",
         stochastic=True,
         own_nodes=True,
         processes=(MeanRevertingSDE,),

@@ -59,6 +59,7 @@ class Solver:
 
     family       the heading under which it is listed
     order        of convergence, of the mean for a stochastic solver; 0: none
+    spacing      the one that its order is stated for, and that it is usually run with
     evaluations  network calls a step; `first` those of the first steps where they differ
     own_nodes    takes from the grid only the number of steps, and goes to sigma = 0 by itself
     adaptive     chooses its own steps between the grid's ends; `budget` is among its options
@@ -71,6 +72,7 @@ class Solver:
     order: int
     run: Run
     stochastic: bool = False
+    spacing: str = "uniform-lambda"
     evaluations: int = 1
     first: tuple[int, ...] = ()
     own_nodes: bool = False

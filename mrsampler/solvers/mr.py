@@ -72,13 +72,15 @@ def coefficients(
     )
 
 
-def orders(order: int, steps: int, lower_order_final: bool) -> list[int]:
-    """Of each step: evaluations are few at first; the last may use 1, the one before it 2, ...
+def orders(order: int, steps: int, final_order: int | None) -> list[int]:
+    """Of each step: evaluations are few at first; the last takes at most final_order, the one
+    before it one more, ...; None: no limit.
 
     The last steps are the longest ones in lambda on a uniform-t grid: at full order the error
     there is that of an extrapolation far outside its nodes.
     """
-    return [min(order, i + 1, steps - i if lower_order_final else order) for i in range(steps)]
+    limits = [order if final_order is None else final_order + steps - 1 - i for i in range(steps)]
+    return [min(order, i + 1, limit) for i, limit in enumerate(limits)]
 
 
 def multistep(
@@ -110,7 +112,7 @@ def mr_sampler(
     stochastic: bool,
     order: int,
     moments: Moments = moments,
-    lower_order_final: bool = True,
+    final_order: int | None = 1,
 ) -> Iterator[State]:
     """Multistep, one evaluation a step; the first steps and, by default, the last are of low order.
 
@@ -118,7 +120,7 @@ def mr_sampler(
     """
     table = [
         coefficients(nodes[i], nodes[i + 1], nodes[i::-1][:k], prediction, stochastic, moments)
-        for i, k in enumerate(orders(order, len(nodes) - 1, lower_order_final))
+        for i, k in enumerate(orders(order, len(nodes) - 1, final_order))
     ]
     yield from multistep(model, y, nodes, noise, table, prediction)
 
@@ -145,7 +147,7 @@ def _solver(equation: str, letter: str, order: int) -> Solver:
         "MR Sampler",
         order=order,
         stochastic=equation == "sde",
-        options=frozenset({"lower_order_final"}),
+        options=frozenset({"final_order"}),
         run=partial(
             mr_sampler,
             prediction=_PREDICTION[letter],
@@ -165,7 +167,7 @@ SOLVERS = {
         f"PF-ODE, {prediction} prediction, three evaluations as published: of order 2",
         "MR Sampler",
         order=2,
-        options=frozenset({"lower_order_final"}),
+        options=frozenset({"final_order"}),
         run=partial(
             mr_sampler, prediction=prediction, stochastic=False, order=3, moments=halved_third
         ),

@@ -44,7 +44,7 @@ def unipc(
     prediction: Parameterisation,
     order: int,
     moments: Moments,
-    lower_order_final: bool = True,
+    final_order: int | None = 1,
 ) -> Iterator[State]:
     """UniP-p and UniC-p, p the order of the step: one evaluation a step.
 
@@ -54,7 +54,7 @@ def unipc(
     Source: Zhao et al., UniPC (arXiv 2302.04867); `UniPCMultistepScheduler` of diffusers.
     """
     predictors, correctors = [], []
-    for i, k in enumerate(orders(order, len(nodes) - 1, lower_order_final)):
+    for i, k in enumerate(orders(order, len(nodes) - 1, final_order)):
         s, t, evaluated = nodes[i], nodes[i + 1], nodes[i::-1][:k]
         predictors.append(coefficients(s, t, evaluated, prediction, moments=moments))
         correctors.append(coefficients(s, t, [t, *evaluated], prediction, moments=moments))
@@ -80,7 +80,7 @@ SOLVERS = {
         # UniC-p is of order p + 1, but the first step is UniPC-1's, of local error h^3. (What that
         # caps is small: measured from 160 to 320 evaluations, UniPC-3 has slopes of 3.6 to 4.1.)
         order=min(order + 1, 3),
-        options=frozenset({"lower_order_final"}),
+        options=frozenset({"final_order"}),
         run=partial(unipc, prediction=prediction, order=order, moments=moments),
     )
     for name, (formula, moments) in _FUNCTION.items()

@@ -1,0 +1,112 @@
+"""The order of convergence of every ODE solver, measured where the exact solution is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mrsampler.bench.accuracy import ode_solvers
+from mrsampler.problem import Problem, mixture_problem
+from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
+from mrsampler.solvers import SOLVERS
+
+Row = dict[str, float | str]
+
+NFES = (10, 20, 40, 80, 160, 320)
+PROCESSES: dict[str, Process] = {
+    "mean-reverting": MeanRevertingSDE(),
+    "VP": VPSDE(),
+    "VE": VESDE(),
+}
+# Wide enough that 160 evaluations are in the range where the leading term of the error rules.
+DENSITIES = {
+    "gaussian": ([[0.3, -0.2]], [1.0], 0.5),
+    "mixture": ([[0.35, 0.10], [-0.25, 0.30], [0.05, -0.40]], [0.5, 0.3, 0.2], 0.2),
+}
+
+# An error this small is rounding: a slope from it says nothing.
+ROUNDING = 1e-12
+
+
+# sigma is singular, as a square root, where VP's and VE's t is 0: an order in t holds away from it.
+LAST_SHARE = 0.05
+
+
+def start(density: str, process: Process, spacing: str) -> Problem:
+    """The problem on which the order of a solver is stated, given the spacing it is stated for."""
+    problem = mixture_problem(process, DENSITIES[density], count=16)
+    return replace(problem, end=LAST_SHARE * process.T) if spacing == "uniform-t" else problem
+
+
+def error(problem: Problem, solver: str, nfe: int) -> float:
+    """The RMSE at full order throughout, on the spacing that the solver's order is stated for."""
+    spacing: str | list[float] = SOLVERS[solver].spacing
+    if problem.end is not None:
+        first, steps = problem.process.T, SOLVERS[solver].steps(nfe)
+        spacing = [first + (problem.end - first) * i / steps for i in range(steps + 1)]
+    x = problem.sample(
+        solver=solver, nfe=nfe, spacing=spacing, lower_order_final=False, denoise_final=False
+    )
+    return problem.error(x)
+
+
+def slope(coarse: float, fine: float) -> float:
+    """The order that an error shows on halving the steps."""
+    return math.log2(coarse / max(fine, ROUNDING))
+
+
+def order(solvers: Iterable[str] | None = None, nfes: Sequence[int] = NFES) -> Iterator[Row]:
+    """A row for each solver, density and process: the error at each NFE and the last slope.
+
+    `nfes` doubles from one to the next.
+    """
+    problems = {
+        (spacing, density, name): start(density, process, spacing)
+        for spacing in ("uniform-lambda", "uniform-t")
+        for density in DENSITIES
+        for name, process in PROCESSES.items()
+    }
+    for solver in ode_solvers() if solvers is None else solvers:
+        for (spacing, density, process), problem in problems.items():
+            if spacing != SOLVERS[solver].spacing:
+                continue
+            errors = [error(problem, solver, nfe) for nfe in nfes]
+            row: Row = {"solver": solver, "declared": SOLVERS[solver].order}
+            row |= {"density": density, "process": process, "measured": slope(*errors[-2:])}
+            yield row | {str(nfe): value for nfe, value in zip(nfes, errors, strict=True)}
+
+
+def plot(rows: Iterable[Row], target: Path) -> None:
+    """Error against NFE on the mixture under the mean-reverting process, a panel for each family.
+
+    Raises ImportError without matplotlib.
+    """
+    from matplotlib import pyplot
+
+    shown = [r for r in rows if (r["density"], r["process"]) == ("mixture", "mean-reverting")]
+    families = list(dict.fromkeys(SOLVERS[str(row["solver"])].family for row in shown))
+    columns = 3
+    lines = math.ceil(len(families) / columns)
+    figure, axes = pyplot.subplots(
+        lines, columns, figsize=(11, 3.4 * lines), sharex=True, sharey=True, squeeze=False
+    )
+    for panel in axes.flat[len(families) :]:
+        panel.set_axis_off()
+    for panel, family in zip(axes.flat, families, strict=False):
+        members = [row for row in shown if SOLVERS[str(row["solver"])].family == family]
+        for row in members:
+            errors = {int(key): value for key, value in row.items() if key.isdigit()}
+            label = f"{row['solver']} ({row['measured']:.1f})"
+            panel.loglog(*zip(*errors.items(), strict=True), marker=".", linewidth=1, label=label)
+        panel.set_title(family, loc="left", fontsize=10)
+        panel.legend(fontsize=6.5, frameon=False, loc="lower left")
+        panel.grid(True, which="major", linewidth=0.3)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("RMSE to the exact solution")
+    for panel in axes[-1]:
+        panel.set_xlabel("NFE")
+    figure.tight_layout()
+    figure.savefig(target, dpi=110)
+    pyplot.close(figure)
