@@ -85,6 +85,17 @@ def save(path: Path, network: nn.Module, card: dict[str, Any]) -> None:
     partial = path.with_suffix(".safetensors.part")
     save_file(weights, partial)
     partial.replace(path)
+    _write_card(path, card)
+
+
+def add_to_card(name_or_path: str | Path, entries: dict[str, Any]) -> Path:
+    """Sets entries of a checkpoint's card and returns the card's path. Raises as `read_card`."""
+    path = _locate(name_or_path)
+    _write_card(path, read_card(name_or_path) | entries)
+    return path.with_suffix(".json")
+
+
+def _write_card(path: Path, card: dict[str, Any]) -> None:
     partial = path.with_suffix(".json.part")
     partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     partial.replace(path.with_suffix(".json"))

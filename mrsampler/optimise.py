@@ -215,8 +215,11 @@ def least_bound(span: Span, steps: int, order: int = 2) -> Times:
     enters the solution by a coefficient, and the sum of error times coefficient is minimised.
     Source: Xue et al., Accelerating diffusion sampling with optimized time steps (CVPR 2024,
     arXiv 2402.17376), for the exact coefficients of the MR Sampler's data prediction.
+    Raises ValueError for VESDE.
     """
     process = span.process
+    if not math.isfinite(process.sigma_inf):
+        raise ValueError(f"the bound is relative to sigma_inf, which {process!r} has none of")
 
     def times(inner: np.ndarray) -> Times:
         return [span.first, *(process.time(lam) for lam in inner), span.last]

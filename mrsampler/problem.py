@@ -108,7 +108,10 @@ def mixture_problem(
     """`count` starts in a space where the score is known exactly; in float64."""
     process = process or MeanRevertingSDE()
     means, weights, spread = density
-    mixture = Mixture(process, torch.tensor(means), torch.tensor(weights), spread)
+    double = torch.float64
+    mixture = Mixture(
+        process, torch.tensor(means, dtype=double), torch.tensor(weights, dtype=double), spread
+    )
     generator = torch.Generator().manual_seed(0)
     mu = torch.zeros(count, len(means[0]), dtype=torch.float64)
     noise = torch.randn(mu.shape, dtype=torch.float64, generator=generator)

@@ -77,8 +77,8 @@ class Restorer:
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
         if settings.get("spacing") == OPTIMISED:
-            run = {"solver": DEFAULT_SOLVER, "nfe": DEFAULT_NFE} | settings
-            settings["spacing"] = self.optimised(run["solver"], run["nfe"])
+            solver, nfe = settings.get("solver", DEFAULT_SOLVER), settings.get("nfe", DEFAULT_NFE)
+            settings["spacing"] = self.optimised(solver, nfe)
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)

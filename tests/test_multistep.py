@@ -88,7 +88,7 @@ def register(monkeypatch):
     """Runs a combination that has no name of its own through the public trajectory()."""
 
     def add(run, **fields):
-        options = frozenset({"lower_order_final"})
+        options = frozenset({"final_order"})
         solver = Solver("", "", order=1, run=run, options=options, **fields)
         monkeypatch.setitem(SOLVERS, "combination", solver)
         return "combination"

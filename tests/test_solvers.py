@@ -309,7 +309,7 @@ def test_posterior_published_moves_by_unit_strides_and_does_not_reach_the_data()
         mu + 50 / 255 * draws[0],
         outputs,
         draws,
-        seen,
+        [int(t) for t in seen],
     )
     for a, b in zip(computed, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -81,32 +81,61 @@ def order(solvers: Iterable[str] | None = None, nfes: Sequence[int] = NFES) -> I
 def plot(rows: Iterable[Row], target: Path) -> None:
     """Error against NFE on the mixture under the mean-reverting process, a panel for each family.
 
+    Solvers that are one and the same share a line; families of one or two share the last panel.
     Raises ImportError without matplotlib.
     """
     from matplotlib import pyplot
 
-    shown = [r for r in rows if (r["density"], r["process"]) == ("mixture", "mean-reverting")]
-    families = list(dict.fromkeys(SOLVERS[str(row["solver"])].family for row in shown))
-    columns = 3
-    lines = math.ceil(len(families) / columns)
-    figure, axes = pyplot.subplots(
-        lines, columns, figsize=(11, 3.4 * lines), sharex=True, sharey=True, squeeze=False
+    panels = _panels(
+        [r for r in rows if (r["density"], r["process"]) == ("mixture", "mean-reverting")]
     )
-    for panel in axes.flat[len(families) :]:
-        panel.set_axis_off()
-    for panel, family in zip(axes.flat, families, strict=False):
-        members = [row for row in shown if SOLVERS[str(row["solver"])].family == family]
-        for row in members:
-            errors = {int(key): value for key, value in row.items() if key.isdigit()}
-            label = f"{row['solver']} ({row['measured']:.1f})"
-            panel.loglog(*zip(*errors.items(), strict=True), marker=".", linewidth=1, label=label)
-        panel.set_title(family, loc="left", fontsize=10)
-        panel.legend(fontsize=6.5, frameon=False, loc="lower left")
-        panel.grid(True, which="major", linewidth=0.3)
-    for panel in axes[:, 0]:
-        panel.set_ylabel("RMSE to the exact solution")
-    for panel in axes[-1]:
-        panel.set_xlabel("NFE")
+    height = math.ceil(len(panels) / 3)
+    figure, axes = pyplot.subplots(
+        height, 3, figsize=(12, 4.2 * height), sharex=True, sharey=True, squeeze=False
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (title, lines) in zip(axes.flat, panels.items(), strict=False):
+        for slope in (1, 2, 3, 4):  # the guides meet at 10 evaluations
+            axis.plot((10, 320), (0.1, 0.1 * 32.0**-slope), color="0.85", linewidth=1, zorder=0)
+            axis.annotate(
+                str(slope), (335, 0.1 * 32.0**-slope), color="0.6", fontsize=8, va="center"
+            )
+        for label, errors in lines.items():
+            axis.loglog(list(errors), list(errors.values()), marker=".", linewidth=1, label=label)
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.legend(fontsize=7, frameon=False, loc="lower left", borderpad=0)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set(ylim=(1e-12, 30), xticks=NFES, xticklabels=NFES)
+        axis.minorticks_off()
+    for axis in axes[:, 0]:
+        axis.set_ylabel("RMSE to the exact solution")
+    for axis in axes[-1]:
+        axis.set_xlabel("NFE")
     figure.tight_layout()
-    figure.savefig(target, dpi=110)
+    figure.savefig(target, dpi=100)
     pyplot.close(figure)
+
+
+def _panels(rows: Sequence[Row]) -> dict[str, dict[str, dict[int, float]]]:
+    """Panel title -> line's label -> NFE -> error."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(SOLVERS[str(row["solver"])].family, []).append(row)
+    small = [name for name, members in families.items() if len(members) <= 2]
+    if len(small) > 1:
+        families[", ".join(small)] = [row for name in small for row in families.pop(name)]
+    panels = {}
+    for family, members in families.items():
+        found: list[tuple[list[str], dict[int, float]]] = []
+        for row in members:
+            errors = {int(key): float(value) for key, value in row.items() if key.isdigit()}
+            name = f"{row['solver']} ({row['measured']:.1f})"
+            for names, others in found:
+                if all(math.isclose(errors[n], others[n], rel_tol=1e-3) for n in errors):
+                    names.append(name)
+                    break
+            else:
+                found.append(([name], errors))
+        panels[family] = {" = ".join(names): errors for names, errors in found}
+    return panels

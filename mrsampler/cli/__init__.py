@@ -1,4 +1,4 @@
-"""The command line: `python -m mrsampler restore|degrade|bench|train|list|serve`.
+"""The command line: `python -m mrsampler restore|degrade|bench|train|optimise|list|serve`.
 
 A command a file: `add` declares its options, `run` does it. What is slow to import is imported by
 the runs, so that a mistyped option is answered at once.
@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mrsampler.cli import bench, degrade, listing, restore, serve, train
+from mrsampler.cli import bench, degrade, listing, optimise, restore, serve, train
 from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.options import Parser
 
@@ -40,6 +40,6 @@ def parser() -> argparse.ArgumentParser:
         epilog="`mrsampler COMMAND --help` says what a command takes.",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for command in (restore, degrade, bench, train, listing, serve):
+    for command in (restore, degrade, bench, train, optimise, listing, serve):
         command.add(commands)
     return top

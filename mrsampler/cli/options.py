@@ -88,6 +88,10 @@ def add_sampler(command: argparse.ArgumentParser) -> None:
         default="uniform-lambda",
         help="`mrsampler list spacings`, karras:RHO, or the times: 100,60,30,0",
     )
+    add_checkpoint(command)
+
+
+def add_checkpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--checkpoint",
         default="bundled",

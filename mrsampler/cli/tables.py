@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,11 +62,9 @@ class Table:
 
     def print(self, rows: Iterable[Row], total: int, unit: str) -> list[Row]:
         """Prints the head, then each of the `total` rows as it is done; returns them."""
-        from tqdm import tqdm
-
         done = []
         print(self.head(), flush=True)
-        with tqdm(rows, total=total, unit=unit, leave=False, disable=None) as bar:
+        with progress(rows, total, unit) as bar:
             for row in bar:
                 done.append(row)
                 bar.write(self.line(row), file=sys.stdout)
@@ -87,6 +86,22 @@ class Table:
                 writer.writeheader()
                 writer.writerows(rows)
         print(f"wrote {target}")
+
+
+def progress(rows: Iterable[Row], total: int, unit: str) -> Any:
+    """A bar over the rows that is gone at the end; none where the output is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(rows, total=total, unit=unit, leave=False, disable=None)
+
+
+@contextmanager
+def counter(title: str, unit: str) -> Iterator[Callable[[], None]]:
+    """A count of what is done, of a total that is not known; gone at the end."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit=unit, leave=False, disable=None) as bar:
+        yield lambda: bar.update() and None
 
 
 def add_out(command: Any) -> None:
