@@ -20,6 +20,7 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 import torch
@@ -79,13 +80,17 @@ class Process(ABC):
         if isinstance(lam, Tensor):
             times = [self.time(value) for value in lam.double().flatten().tolist()]
             return torch.tensor(times, dtype=torch.float64, device=lam.device).reshape(lam.shape)
-        low, high = self.lam(self.T), self.lam(0.0)
+        low, high = self._lams
         slack = 1e-9  # an end that a spacing computed
         if not low - slack <= lam <= high + slack:
             raise ValueError(f"lambda must lie in [{low:.6g}, {high:.6g}], got {lam}")
         if lam >= high:
             return 0.0
         return min(max(self._time(lam), 0.0), self.T) if lam > low else self.T
+
+    @cached_property
+    def _lams(self) -> tuple[float, float]:
+        return self.lam(self.T), self.lam(0.0)
 
     def perturb(self, x0: Tensor, mu: Tensor, t: float | Tensor, noise: Tensor) -> Tensor:
         """x_t given x_0: mu + alpha_t (x_0 - mu) + sigma_t noise.

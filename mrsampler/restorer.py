@@ -49,9 +49,9 @@ class Restorer:
         """The times fitted to this network for a run. Raises ValueError where the card has none."""
         fitted = self._fitted(solver)
         if str(nfe) not in fitted:
-            known = f"only for nfe {', '.join(fitted)}" if fitted else "for this solver"
+            known = f"only at nfe {', '.join(fitted)}" if fitted else "none"
             raise ValueError(
-                f"{self.checkpoint.name} has no optimised times {known}: {solver} at nfe={nfe}"
+                f"{self.checkpoint.name} has no optimised times for {solver} at nfe={nfe}: {known}"
             )
         return [float(t) for t in fitted[str(nfe)]]
 

@@ -204,6 +204,17 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("degrade --contact-sheet photo.png small.png photo.png", "small.png"),
         ("degrade --contact-sheet photo.png photo.png", "is the input itself"),
         ("degrade --contact-sheet sheet.png photo.png --task noisy", "--task does not go"),
+        ("bench accuracy --solvers posterior", "no ODE solver that follows a grid: posterior"),
+        ("bench accuracy --images nowhere", "nowhere: there is no such folder"),
+        ("bench order --plot order.pdf", "order.pdf: expected a file that ends in .png or .svg"),
+        ("bench overhead --out table.txt", "table.txt"),
+        ("optimise --solvers rk45", "no ODE solver that follows a grid: rk45"),
+        ("optimise --images nowhere", "nowhere: there is no such folder"),
+        ("optimise --checkpoint nothing", "no checkpoint 'nothing'"),
+        ("restore photo.png --task noisy --set speed=3", "expected NAME=VALUE with a NAME of eta"),
+        ("restore photo.png --task noisy --set eta=2", "eta: expected a number from 0 to 1"),
+        ("restore photo.png --task noisy --set denoise_final=1", "expected true or false, got '1'"),
+        ("restore photo.png --task noisy --set eta=0.5", "mrs-ode-d-2 takes no option 'eta'"),
         ("bench", "NAME"),
         ("bench speed", "'speed'"),
         ("bench quality --images nowhere", "nowhere: there is no such folder"),
@@ -557,6 +568,90 @@ def test_contact_sheet(here, capsys, monkeypatch):
 
 
 # --- bench
+
+
+@pytest.fixture
+def crops(here) -> list[str]:
+    """The options of a problem of two small photos."""
+    Path("clean").mkdir()
+    for i in range(2):
+        picture(seed=i).save(f"clean/{i}.png")
+    return ["--images", "clean", "--photos", "2", "--side", "32"]
+
+
+def test_bench_accuracy_ranks_solvers_by_their_best_spacing(crops, checkpoint, capsys):
+    argv = ["bench", "accuracy", *crops, "--solvers", "ddim", "heun", "--nfe", "1", "4"]
+    assert cli.main([*argv, "--checkpoint", checkpoint, "--out", "table.csv"]) == 0
+    out = capsys.readouterr().out
+    assert "mixture: RMSE in 1/1000" in out and "tiny: RMSE in 1/255" in out
+    written = [line.split(",") for line in Path("table.csv").read_text().splitlines()]
+    assert written[0] == ["problem", "solver", "spacing", "nfe", "rmse"]
+    # Heun cannot spend a single evaluation.
+    assert len(written) == 1 + 2 * len(mrs.SPACINGS) * 3
+    rmse = {tuple(row[:4]): float(row[4]) for row in written[1:]}
+    for problem in ("mixture", "tiny"):
+        runs = {key: value for key, value in rmse.items() if key[0] == problem and key[3] == "4"}
+        _, solver, spacing, _ = min(runs, key=runs.__getitem__)
+        assert f"best at 4: {solver}, {spacing}" in out
+
+
+def test_bench_overhead_prints_the_ratio_of_each_pair(capsys):
+    pytest.importorskip("diffusers")
+    assert cli.main(["bench", "overhead", "--repeats", "1", "--threads", "1"]) == 0
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [(row[1].strip(), int(row[2])) for row in rows] == [
+        (solver, side) for solver in ("dpm-solver++-2m", "unipc-bh2-d-2") for side in (256, 1024)
+    ]
+    for row in rows:
+        # Whole microseconds are printed, of at least a hundred.
+        assert float(row[5]) == pytest.approx(float(row[3]) / float(row[4]), abs=0.02)
+
+
+def test_optimise_writes_times_into_the_card_goes_on_and_restore_takes_them(
+    crops, checkpoint, capsys, tmp_path
+):
+    for suffix in (".safetensors", ".json"):
+        source = Path(checkpoint).with_suffix(suffix)
+        (tmp_path / f"mine{suffix}").write_bytes(source.read_bytes())
+    solver = "mrs-ode-d-1"
+    argv = ["optimise", *crops, "--solvers", solver, "--rounds", "1", "--checkpoint", "mine"]
+    assert cli.main([*argv, "--nfe", "2"]) == 0
+    assert "wrote mine.json" in capsys.readouterr().out
+    assert cli.main([*argv, "--nfe", "2", "3", "--valid", "clean"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if solver in line]
+    assert len(lines) == 1, "2 was in the card already"
+    card = json.loads(Path("mine.json").read_text())
+    assert card["architecture"] == "residual-unet", "the rest of the card is kept"
+    assert [len(times) for times in card["timesteps"][solver].values()] == [3, 4]
+    assert [row["nfe"] for row in card["timesteps_measured"]] == [2, 3]
+    for row in card["timesteps_measured"]:
+        assert row["optimised"] <= row["hand_made"] + 0.001, "these photos are those fitted on"
+    assert cli.main([*argv, "--nfe", "3"]) == 0
+    assert "mine has them all" in capsys.readouterr().out
+
+    run = ["restore", "photo.png", "--task", "noisy", "--checkpoint", "mine", "--solver", solver]
+    times = ",".join(map(str, card["timesteps"][solver]["3"]))
+    for name, spacing in (("a.png", "optimised"), ("b.png", times)):
+        assert cli.main([*run, "--nfe", "3", "--spacing", spacing, "--out", name]) == 0
+    assert np.array_equal(pixels(Path("a.png")), pixels(Path("b.png")))
+    capsys.readouterr()
+    line = refused(capsys, *run, "--nfe", "9", "--spacing", "optimised")
+    assert "no optimised times for mrs-ode-d-1 at nfe=9: only at nfe 2, 3" in line
+
+
+def test_settings_of_the_sampler_reach_it(here, checkpoint):
+    run = ["restore", "photo.png", "--task", "noisy", "--checkpoint", checkpoint, "--nfe", "4"]
+    for name, *settings in (
+        ("ddim.png", "--solver", "ddim"),
+        ("eta.png", "--solver", "ddim", "--set", "eta=1"),
+        ("posterior.png", "--solver", "posterior"),
+        ("denoised.png", "--set", "denoise_final=true", "--set", "lower_order_final=false"),
+    ):
+        assert cli.main([*run, *settings, "--out", name]) == 0
+    eta, posterior = pixels(Path("eta.png")).astype(int), pixels(Path("posterior.png")).astype(int)
+    assert abs(eta - posterior).max() <= 1, "DDIM with eta = 1 is the posterior sampler"
+    assert not np.array_equal(eta, pixels(Path("ddim.png")))
+    assert not np.array_equal(pixels(Path("denoised.png")), pixels(Path("ddim.png")))
 
 
 def test_bench_quality_prints_and_writes_the_table(here, checkpoint, capsys, calls):

@@ -53,6 +53,12 @@ def above_zero(text: str) -> float:
     return value
 
 
+def truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return text == "true"
+
+
 count = number(int, 1)
 seed = number(int, 0, 2**53)
 severity = number(float, 0, 1)
@@ -69,6 +75,28 @@ def spacing(text: str) -> str | list[float]:
     if not all(map(math.isfinite, times)):
         raise argparse.ArgumentTypeError(f"expected times, as in 100,60,30,0, got {text!r}")
     return times
+
+
+SETTINGS: dict[str, Callable[[str], float | bool]] = {
+    "eta": number(float, 0, 1),
+    "tolerance": above_zero,
+    "lambda_min": number(float, -50, 50),
+    "lower_order_final": truth,
+    "denoise_final": truth,
+}
+
+
+def setting(text: str) -> tuple[str, float | bool]:
+    """One of SETTINGS, as NAME=VALUE."""
+    name, _, value = text.partition("=")
+    if name not in SETTINGS:
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=VALUE with a NAME of {', '.join(SETTINGS)}, got {text!r}"
+        )
+    try:
+        return name, SETTINGS[name](value)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error}") from None
 
 
 def add_task(command: argparse.ArgumentParser, required: bool = True) -> None:
@@ -88,6 +116,13 @@ def add_sampler(command: argparse.ArgumentParser) -> None:
         default="uniform-lambda",
         help="`mrsampler list spacings`, karras:RHO, or the times: 100,60,30,0",
     )
+    command.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        metavar="NAME=VALUE",
+        help=f"a finer setting of the sampler, one of {', '.join(SETTINGS)}; as often as needed",
+    )
     add_checkpoint(command)
 
 
@@ -103,7 +138,8 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
 
 def sampler(args: argparse.Namespace) -> dict[str, Any]:
     """What `add_sampler` declares of the trajectory's settings."""
-    return {"solver": args.solver, "nfe": args.nfe, "spacing": args.spacing}
+    chosen = {"solver": args.solver, "nfe": args.nfe, "spacing": args.spacing}
+    return chosen | dict(args.set or ())
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

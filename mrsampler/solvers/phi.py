@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 
 def phi(k: int, z: float) -> float:
     """phi_k(z) = int_0^1 e^{z (1 - u)} u^{k-1} / (k-1)! du for k >= 1; phi_0 = e^z.
@@ -49,6 +47,15 @@ def interpolation_weights(
     A published solver that departs from it does so in its moments alone.
     """
     k = len(offsets)
-    ratios = np.array(offsets) / h
-    powers = np.array([ratios**n / math.factorial(n) for n in range(k)])
-    return np.linalg.solve(powers, moments(c, h, k)).tolist()
+    r = [offset / h for offset in offsets]
+    w = [math.factorial(n) * moment for n, moment in enumerate(moments(c, h, k))]
+    # sum_j w_j r_j^n = w_n: a Vandermonde system, by Bjorck & Pereyra (1970), in place.
+    for n in range(k - 1):
+        for j in range(k - 1, n, -1):
+            w[j] -= r[n] * w[j - 1]
+    for n in range(k - 2, -1, -1):
+        for j in range(n + 1, k):
+            w[j] /= r[j] - r[j - n - 1]
+        for j in range(n, k - 1):
+            w[j] -= w[j + 1]
+    return w

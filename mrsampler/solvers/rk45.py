@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.integrate import RK45
 from torch import Tensor
 
 from mrsampler.solvers.interface import BudgetError, Model, Noise, Prediction, Solver, State
@@ -71,6 +70,8 @@ def rk45(
     and ArithmeticError where a prediction is not finite or no step is small enough.
     Source: Dormand & Prince (1980); for the PF-ODE Song et al. (arXiv 2011.13456).
     """
+    from scipy.integrate import RK45  # a third of a second, which only this solver need spend
+
     if not 0 < tolerance < math.inf:
         raise ValueError(f"tolerance must be positive, got {tolerance}")
     field = _Field(model, y, nodes, budget)
