@@ -72,11 +72,14 @@ def _solvers() -> list[dict[str, Any]]:
 
 def _spacings() -> list[dict[str, Any]]:
     from mrsampler import SPACINGS
+    from mrsampler.restorer import OPTIMISED
 
-    return [
+    described = [
         {"name": name, "description": (inspect.getdoc(place) or "").partition("\n")[0]}
         for name, place in SPACINGS.items()
     ]
+    fitted = "Times fitted to the checkpoint, for the solvers and NFE that its card holds."
+    return [*described, {"name": OPTIMISED, "description": fitted}]
 
 
 def _checkpoints() -> list[dict[str, Any]]:
