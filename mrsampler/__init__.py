@@ -1,7 +1,7 @@
 """Fast sampling for mean-reverting diffusion."""
 
 from mrsampler.degradations import TASKS, degrade
-from mrsampler.denoiser import Denoiser
+from mrsampler.denoiser import Denoiser, Thresholding
 from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE
 from mrsampler.projection import TrajectoryPCA
 from mrsampler.restorer import Restorer, load
@@ -21,6 +21,7 @@ __all__ = [
     "MeanRevertingSDE",
     "Restorer",
     "Step",
+    "Thresholding",
     "TrajectoryPCA",
     "convergence",
     "degrade",
