@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from mrsampler.problem import REFERENCE_SOLVER, Problem
+from mrsampler.process import Process
 from mrsampler.solvers import SOLVERS
 from mrsampler.solvers.mr import coefficients, orders
 from mrsampler.timesteps import SPACINGS, Node, Span, timesteps
@@ -206,6 +207,14 @@ def optimise(
 
     best = min(candidates, key=error)
     return refine(problem, solver, nfe, best, rounds=rounds, progress=progress)[0]
+
+
+def resample(process: Process, times: Times, steps: int) -> Times:
+    """As many steps as asked for, spread in lambda as `times` are: a start from another NFE's."""
+    lams = [process.lam(t) for t in times]
+    places = np.linspace(0, len(lams) - 1, steps + 1)[1:-1]
+    inner = np.interp(places, range(len(lams)), lams)
+    return [times[0], *(process.time(lam) for lam in inner.tolist()), times[-1]]
 
 
 def least_bound(span: Span, steps: int, order: int = 2) -> Times:

@@ -150,29 +150,25 @@ def run_accuracy(args: argparse.Namespace) -> int:
         Column("spacing", "spacing", "<14"),
         *(Column(str(n), str(n), width) for n, width in zip(nfes, widths, strict=True)),
     )
+    restorer = loading.load(args)
     everything = []
-    for problem, unit in (
-        (mixture_problem(), "1/1000"),
-        (problems.crops(args, loading.load(args)), "1/255"),
+    for problem, unit, scale, fitted in (
+        (mixture_problem(), "1/1000", 1000, {}),
+        (problems.crops(args, restorer), "1/255", 1, restorer.checkpoint.card.get("timesteps")),
     ):
         print(
             f"\n{problem.name}: RMSE in {unit} at each NFE; the reference is converged to "
-            f"{problem.uncertainty * (1000 if unit == '1/1000' else 1):.1g}\n"
+            f"{problem.uncertainty * scale:.1g}\n",
+            flush=True,
         )
-        runs = accuracy(problem, names, spacings, nfes)
+        runs = accuracy(problem, names, spacings, nfes, fitted)
         with tables.progress(runs, len(names) * len(spacings) * len(nfes), "run") as bar:
             rows = list(bar)
         everything += rows
-        best = best_spacing(rows)
-        if unit == "1/1000":
-            scaled = [
-                {key: 1000 * value if key.isdigit() else value for key, value in row.items()}
-                for row in best
-            ]
-            best = scaled
         print(ranking.head())
-        for row in best:
-            print(ranking.line(row), flush=True)
+        for row in best_spacing(rows):
+            shown = {key: scale * row[key] if key.isdigit() else row[key] for key in row}
+            print(ranking.line(shown))
         for n in nfes:
             least = min((r for r in rows if r["nfe"] == n), key=lambda r: r["rmse"], default=None)
             if least is not None:

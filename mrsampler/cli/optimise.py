@@ -59,7 +59,7 @@ FITTED = Table(
 def run(args: argparse.Namespace) -> int:
     from mrsampler import SOLVERS, SPACINGS, checkpoints
     from mrsampler.bench.accuracy import ode_solvers
-    from mrsampler.optimise import least_bound, optimise, reference
+    from mrsampler.optimise import least_bound, optimise, reference, resample
     from mrsampler.timesteps import Spacing
 
     if unknown := set(args.solvers) - set(ode_solvers()):
@@ -92,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
     )
     for solver, nfe in todo:
         with tables.counter(f"{solver} at {nfe}", "run") as tick:
-            starts = [times for n, times in fitted.get(solver, {}).items() if int(n) == nfe]
+            near = [times for n, times in fitted.get(solver, {}).items() if abs(int(n) - nfe) <= 1]
+            steps = SOLVERS[solver].steps(nfe)
+            starts = [resample(restorer.process, times, steps) for times in near]
             times = optimise(
                 problem, known, solver, nfe, rounds=args.rounds, starts=starts, progress=tick
             )
