@@ -20,6 +20,12 @@ def client():
     demo.close()
 
 
+@pytest.fixture
+def small(tmp_path):
+    Image.open(PHOTO).resize((64, 64)).save(tmp_path / "small.png")
+    return tmp_path / "small.png"
+
+
 def restore(client, photo=PHOTO, **settings):
     job = client.submit(handle_file(str(photo)), api_name="/restore", **settings)
     job.result()
@@ -43,9 +49,7 @@ def test_it_streams_a_report_for_every_evaluation_and_ends_with_the_photo(client
         assert picture.getchannel("A").tobytes() == Image.open(small).getchannel("A").tobytes()
 
 
-def test_the_same_seed_gives_the_same_pixels(client, tmp_path):
-    small = tmp_path / "small.png"
-    Image.open(PHOTO).resize((64, 64)).save(small)
+def test_the_same_seed_gives_the_same_pixels(client, small):
     settings = {"task": "noisy", "solver": "posterior", "nfe": 2}
     first, second, other = (
         Image.open(restore(client, small, seed=seed, **settings)[-1][0]).tobytes()
@@ -59,16 +63,29 @@ def test_the_same_seed_gives_the_same_pixels(client, tmp_path):
     [
         ({"task": "sunny"}, "task must be one of motion-blurry"),
         ({"solver": "magic"}, "solver must be one of mrs-ode-d-1"),
-        ({"spacing": "odd"}, "spacing must be one of uniform-t"),
+        ({"solver": ["heun"]}, "solver must be one of mrs-ode-d-1"),
+        ({"solver": "langevin"}, "langevin is not defined on the process of checkpoint bundled"),
+        ({"solver": "heun", "nfe": 1}, "heun needs at least 2 evaluations"),
+        ({"solver": "rk45", "nfe": 20}, "RK45 at tolerance .* spent its 20 evaluations"),
+        ({"spacing": "odd"}, "spacing must be one of .*uniform-t.*karras:RHO"),
+        ({"spacing": 5}, "spacing must be one of "),
+        ({"spacing": "karras:steep"}, "has no number after the colon"),
+        ({"spacing": "optimised", "nfe": 999}, "bundled has no optimised times"),
         ({"nfe": 0}, "nfe must be from 1 to 1000"),
         ({"nfe": "many"}, "nfe must be from 1 to 1000"),
         ({"largest_side": 9000}, "largest_side must be from 32 to 1024"),
         ({"checkpoint": "../secret"}, "checkpoint must be one of"),
     ],
 )
-def test_a_setting_out_of_range_gets_a_sentence(client, settings, sentence):
+def test_a_setting_out_of_range_gets_a_sentence(client, small, settings, sentence):
     with pytest.raises(AppError, match=sentence):
-        restore(client, **settings)
+        restore(client, small, **settings)
+
+
+def test_a_solver_of_several_evaluations_a_step_reports_what_it_spent(client, small):
+    outputs = restore(client, small, solver="heun", nfe=5, spacing="karras:5")
+    running = [report["nfe"] for _, report in outputs if report["state"] == "running"]
+    assert running == [0, 2, 4]
 
 
 def test_a_file_that_is_no_picture_gets_a_sentence(client, tmp_path):

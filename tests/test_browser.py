@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from mrsampler import SOLVERS, MeanRevertingSDE, load
+
 ROOT = Path(__file__).parents[1]
 ARTEFACTS = Path(__file__).parent / "artefacts"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -95,6 +97,7 @@ def opened(address, browser, width=1440, height=1000, theme="light"):
     page.goto(f"{address}?__theme={theme}")
     page.wait_for_selector("#run", timeout=60_000)
     page.wait_for_function("window.Plotly", timeout=60_000)
+    page.wait_for_selector(".badge:not([hidden])", timeout=60_000)  # the recorded race has begun
     yield page
     page.close()
     assert foreign == [], "the page asked another host"
@@ -187,7 +190,7 @@ def test_a_race_streams_both_samplers_and_their_trajectories(page):
     assert (count(page, "a"), count(page, "b")) == (6, 12)
     rows = page.locator(".results tbody tr")
     expect(rows).to_have_count(3)
-    ours = re.compile(r"MR Sampler, ODE.*\b6\b.*\d\.\d\d", re.DOTALL)
+    ours = re.compile(r"MR Sampler ODE d-2.*\b6\b.*\d\.\d\d", re.DOTALL)
     expect(rows.nth(1)).to_have_text(ours, use_inner_text=True, timeout=20_000)
     expect(page.locator("#outcome")).to_be_visible()
     assert page.locator("#slider img").count() >= 2
@@ -219,6 +222,120 @@ def test_the_scrubber_moves_both_panels_without_a_run(page):
     page.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
     # The finished pictures may still be on their way; a run would join the queue.
     assert [url for url in asked if re.search("/(queue|call|run)/", url)] == []
+
+
+def pick(page, label, value):
+    """Picks a solver or a spacing, and waits until the others have followed."""
+    with page.expect_response(re.compile("/queue/join|/run/|/call/")):
+        page.get_by_label(label, exact=True).select_option(value)
+
+
+def detail(page, label):
+    """The line under a menu."""
+    return page.locator(f"#menu-{label.lower()}-detail")
+
+
+def test_the_solver_menus_are_grouped_by_family_with_what_a_step_costs(page):
+    families = dict.fromkeys(
+        s.family for s in SOLVERS.values() if issubclass(MeanRevertingSDE, s.processes)
+    )
+    for label in ("Sampler", "Baseline"):
+        menu = page.get_by_label(label, exact=True)
+        headings = menu.locator("optgroup").evaluate_all("all => all.map(g => g.label)")
+        assert headings == list(families)
+        assert "Langevin" not in headings, "it is not defined on this process"
+        texts = menu.locator("option").all_text_contents()
+        assert "Heun: Heun for the PF-ODE, in \u03c3/\u03b1 \u00b7 2 NFE a step" in texts
+        assert all(re.search(r"NFE a step$|chooses its steps$", text) for text in texts)
+    expect(detail(page, "Sampler")).to_have_text(re.compile("order 2. 1 NFE a step: 8 steps.$"))
+    expect(detail(page, "Baseline")).to_contain_text("On uniform-t, its usual spacing.")
+
+
+def test_no_nfe_can_be_set_that_a_solver_cannot_have(page):
+    box = page.get_by_label("number input for NFE", exact=True)
+    slide(page, "NFE", 2)
+    pick(page, "Sampler", "pndm")
+    expect(box).to_have_value("4")
+    expect(box).to_have_attribute("min", "4")
+    expect(detail(page, "Sampler")).to_have_text(re.compile("4, 4, 4, then 1 NFE a step: 1 step.$"))
+    pick(page, "Sampler", "heun")  # 2 again, as it was set
+    expect(box).to_have_value("2")
+    slide(page, "NFE", 9)
+    expect(detail(page, "Sampler")).to_have_text(
+        re.compile("2 NFE a step: 4 steps, 1 NFE left over.$")
+    )
+    pick(page, "Sampler", "rk45")
+    expect(box).to_have_attribute("max", "200")
+    expect(box).to_have_value("200")
+    pick(page, "Sampler", "mrs-sde-d-2")
+    expect(box).to_have_value("9")
+    expect(box).to_have_attribute("max", "100")
+
+
+def test_the_solver_is_picked_by_keyboard(page):
+    menu = page.get_by_label("Sampler", exact=True)
+    menu.focus()
+    page.keyboard.type("heu")
+    expect(menu).to_have_value("heun")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(1500)  # the server's answers to the picks before leave it alone
+    expect(menu).to_have_value("adams-moulton-3")
+    expect(menu.locator("xpath=following-sibling::span")).to_have_text("Adams\u2013Moulton 3")
+    expect(detail(page, "Sampler")).to_contain_text("2 NFE a step: 4 steps.")
+
+
+def test_the_spacings_are_those_that_the_run_can_take(page):
+    page.get_by_role("button", name="Advanced").click()
+    restorer, menu = load(), page.get_by_label("Spacing", exact=True)
+
+    def listed():
+        return menu.locator("option").evaluate_all("all => all.map(option => option.value)")
+
+    for nfe in (8, 9, 77):
+        slide(page, "NFE", nfe)
+        expect(detail(page, "Sampler")).to_contain_text(f": {nfe} steps")
+        expect(menu.locator("option")).to_have_count(len(restorer.spacings("mrs-ode-d-2", nfe)))
+        assert listed() == list(restorer.spacings("mrs-ode-d-2", nfe))
+    pick(page, "Spacing", "karras")
+    pick(page, "Sampler", "posterior-published")
+    expect(menu).to_be_disabled()
+    expect(detail(page, "Spacing")).to_have_text(
+        "No effect: Posterior, published always takes unit steps."
+    )
+    pick(page, "Sampler", "rk45")
+    expect(detail(page, "Spacing")).to_have_text("No effect: RK45 chooses its own steps.")
+    pick(page, "Sampler", "heun")
+    expect(menu).to_be_enabled()
+    expect(menu).to_have_value("karras")
+
+
+def test_a_sampler_that_leaves_some_nfe_is_done(page):
+    choose_example(page, 1)
+    pick(page, "Sampler", "heun")
+    pick(page, "Baseline", "euler-published")
+    slide(page, "NFE", 5)
+    slide(page, "Baseline NFE", 3)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    for panel, counted in (("a", "4 / 5 NFE"), ("b", "3 / 3 NFE")):
+        expect(page.locator(f"[data-panel={panel}] .count")).to_have_text(
+            re.compile(f"^{counted}.*done$")
+        )
+    expect(page.locator("[data-panel=a] b")).to_have_text("Heun")
+    expect(page.locator(".results")).to_contain_text("heun, ")
+
+
+def test_an_adaptive_sampler_with_too_few_nfe_says_what_it_needs(page):
+    choose_example(page, 1)
+    pick(page, "Sampler", "rk45")
+    expect(page.get_by_label("number input for NFE", exact=True)).to_have_value("200")
+    slide(page, "NFE", 20)
+    slide(page, "Baseline NFE", 2)
+    page.locator("#run").click()
+    wait_for_state(page, "failed")
+    expect(page.locator(".words")).to_contain_text("RK45 at tolerance 0.0001 spent its 20")
+    expect(page.locator("[data-panel=b] .count")).to_have_text(re.compile("^2 / 2 NFE.*done$"))
+    page.screenshot(path=ARTEFACTS / "failed.png", full_page=True)
 
 
 def test_stop_ends_a_long_run_within_two_evaluations(page):

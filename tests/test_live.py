@@ -4,14 +4,16 @@ import pickle
 import threading
 import time
 
+import gradio as gr
 import plotly.graph_objects as go
 import pytest
 import torch
 
-from mrsampler import Denoiser, MeanRevertingSDE
+from mrsampler import SPACINGS, VESDE, Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.restorer import Restorer
-from mrsampler.ui import live
+from mrsampler.solvers import SOLVERS
+from mrsampler.ui import choices, live, restore
 from mrsampler.ui.live import Entrant, LiveRace
 from mrsampler.ui.turnstile import Turnstile
 
@@ -33,13 +35,18 @@ class Network:
         return mu + 0.1
 
 
-def race(network, truth=True):
-    restorer = Restorer(
-        Checkpoint("test", Denoiser(network, "data"), MeanRevertingSDE(), ("noisy",), {}),
-        torch.device("cpu"),
-    )
+def restorer(network=None, timesteps=None):
+    """As of a checkpoint whose card holds these fitted times."""
+    network, card = network or Network(), {"timesteps": timesteps or {}}
+    denoiser, process = Denoiser(network, "data"), MeanRevertingSDE()
+    return Restorer(Checkpoint("test", denoiser, process, ("noisy",), card), torch.device("cpu"))
+
+
+def race(network, truth=True, entrants=ENTRANTS, timesteps=None):
     clean = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0)) * 0.8
-    return LiveRace(restorer, clean - 0.0, clean if truth else None, "noisy", ENTRANTS, 0)
+    return LiveRace(
+        restorer(network, timesteps), clean - 0.0, clean if truth else None, "noisy", entrants, 0
+    )
 
 
 def test_every_frame_is_told_once_and_both_samplers_start_from_one_x_T():
@@ -53,6 +60,28 @@ def test_every_frame_is_told_once_and_both_samplers_start_from_one_x_T():
     assert [result.nfe for result in moments[-1].results] == [3, 5]
 
 
+@pytest.mark.parametrize(
+    ("solver", "nfe", "spent"),
+    [("heun", 9, 8), ("pndm", 9, 8), ("rk45", 200, None), ("posterior-published", 9, 9)],
+)
+def test_a_sampler_is_done_at_its_last_step_whatever_nfe_it_leaves(solver, nfe, spent):
+    spacing = SOLVERS[solver].spacing
+    entrants = [Entrant("a", solver, solver, nfe, spacing), ENTRANTS[1]]
+    moments = list(race(Network(), entrants=entrants).moments())
+    told = [frame["a"]["done"] for moment in moments for frame in moment.frames if "a" in frame]
+    assert told == [False] * (len(told) - 1) + [True]
+    result = moments[-1].results[0]
+    assert result.done and result.nfe == (spent or result.nfe)
+
+
+def test_a_run_that_ends_elsewhere_is_done_when_nothing_follows():
+    fitted = {"mrs-ode-d-2": {"3": [100, 60, 20]}}  # fewer steps than nfe, and not to the end
+    entrants = [Entrant("a", "MR", "mrs-ode-d-2", 3, "optimised"), ENTRANTS[1]]
+    moments = list(race(Network(), entrants=entrants, timesteps=fitted).moments())
+    assert [result.done for result in moments[-1].results] == [True, True]
+    assert moments[-1].results[0].nfe == 2
+
+
 def test_updates_are_coalesced_and_slow_ones_are_not():
     # 8 calls in no time fit into one update's span, and the last frames come at the end.
     assert len(list(race(Network()).moments())) <= 3
@@ -62,7 +91,8 @@ def test_updates_are_coalesced_and_slow_ones_are_not():
 def test_nothing_is_evaluated_once_it_is_to_stop():
     network, stop = Network(seconds=0.05), threading.Event()
     moments = race(network).moments(stop.is_set)
-    next(moments), next(moments)
+    next(moments)
+    assert not any(result.done for result in next(moments).results)
     assert network.calls == 2
     stop.set()
     assert list(moments) == []
@@ -143,3 +173,75 @@ def test_one_who_leaves_the_line_holds_up_nobody():
         raise RuntimeError("the run failed")
     with line.turn() as turn:
         assert turn.arrive(0)
+
+
+def test_the_menu_offers_every_solver_of_the_process_in_the_registrys_order():
+    groups = choices.solvers(MeanRevertingSDE())
+    listed = [option["value"] for group in groups for option in group["options"]]
+    assert listed == [name for name in SOLVERS if name != "langevin"]
+    assert "langevin" in choices.offered(VESDE()) and "posterior-published" not in choices.offered(
+        VESDE()
+    )
+    labels = [option["label"] for group in groups for option in group["options"]]
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "cost"),
+    [
+        ("mrs-ode-d-2", "MR Sampler ODE d-2", "1 NFE a step"),
+        ("mrs-ode-n-3-published", "MR Sampler ODE n-3, published", "1 NFE a step"),
+        ("dpm-solver++-sde-2m", "DPM-Solver++ sde-2m", "1 NFE a step"),
+        ("dpm-solver-3", "DPM-Solver 3", "3 NFE a step"),
+        ("pndm", "PNDM", "4, 4, 4, then 1 NFE a step"),
+        ("euler-maruyama-published", "Euler\u2013Maruyama, published", "1 NFE a step"),
+        ("heun", "Heun", "2 NFE a step"),
+        ("rk45", "RK45", "chooses its steps"),
+    ],
+)
+def test_an_entry_says_in_words_what_it_is_and_costs(name, label, cost):
+    assert (choices.label(name), choices.cost(SOLVERS[name])) == (label, cost)
+
+
+@pytest.mark.parametrize("name", choices.offered(MeanRevertingSDE()))
+def test_every_nfe_that_can_be_set_pays_for_a_run(name):
+    process = MeanRevertingSDE()
+    for nfe in choices.bounds(name, process):
+        entrant = restore.entrant(restorer(), "a", name, nfe, "blend")
+        next(restorer().trajectory(torch.rand(3, 8, 8), "noisy", solver=name, nfe=entrant.nfe))
+        assert choices.explained(name, nfe, process).endswith(".")
+
+
+def test_fitted_times_are_offered_where_there_are_some_and_taken_by_default():
+    fitted = restorer(timesteps={"mrs-ode-d-2": {"8": [100, 50, 0]}})
+    assert restore.spacing_menu(fitted, "mrs-ode-d-2", 8, None)["value"] == "optimised"
+    assert restore.spacing_menu(fitted, "mrs-ode-d-2", 8, "karras")["value"] == "karras"
+    elsewhere = restore.spacing_menu(fitted, "mrs-ode-d-2", 9, "optimised")
+    assert elsewhere["value"] == "blend"
+    assert [option["value"] for option in elsewhere["groups"][0]["options"]] == list(SPACINGS)
+    # Pressed before the page has heard of it.
+    assert restore.entrant(fitted, "a", "mrs-ode-d-2", 9, "optimised").spacing == "blend"
+
+
+def test_a_baseline_runs_on_its_own_usual_spacing():
+    assert restore.entrant(restorer(), "b", "posterior", 10).spacing == "uniform-t"
+    assert restore.entrant(restorer(), "b", "heun", 10).spacing == "uniform-lambda"
+
+
+@pytest.mark.parametrize(
+    ("solver", "nfe", "spacing", "sentence"),
+    [
+        ("magic", 8, "blend", "no solver that is defined on"),
+        ("langevin", 8, "blend", "no solver that is defined on"),
+        ({"a": 1}, 8, "blend", "no solver that is defined on"),
+        ("pndm", 3, "blend", "The NFE of PNDM must be a whole number from 4 to 100"),
+        ("heun", 101, "blend", "The NFE of Heun must be a whole number from 2 to 100"),
+        ("heun", None, "blend", "The NFE of Heun must be"),
+        ("heun", "8", "blend", "The NFE of Heun must be"),
+        ("heun", 8, "odd", "The spacing must be one of"),
+        ("heun", 8, None, "The spacing must be one of"),
+    ],
+)
+def test_what_the_page_does_not_offer_gets_a_sentence(solver, nfe, spacing, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        restore.entrant(restorer(), "a", solver, nfe, spacing)

@@ -4,9 +4,12 @@ import gradio as gr
 
 from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
+from mrsampler.restorer import OPTIMISED
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
-from mrsampler.ui.session import QUEUE, restoration, save, subject
+from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER
+from mrsampler.ui import choices
+from mrsampler.ui.session import QUEUE, load, restoration, save, subject
 
 # mypy: disable-error-code="misc,index,union-attr"
 # gradio reads the hints its own way: a dict for FileData, and what a yield holds as the return.
@@ -15,22 +18,22 @@ from mrsampler.ui.session import QUEUE, restoration, save, subject
 def restore(
     image: gr.FileData,
     task: str = "noisy",
-    solver: str = "mrs-ode-d-2",
-    nfe: int = 10,
+    solver: str = DEFAULT_SOLVER,
+    nfe: int = DEFAULT_NFE,
     seed: int = 0,
     spacing: str = "uniform-lambda",
     checkpoint: str = checkpoints.DEFAULT,
     largest_side: int = 512,
 ) -> tuple[gr.FileData, dict]:
-    """Restores a damaged photo, reporting after every network evaluation.
+    """Restores a damaged photo, reporting after every step.
 
     Args:
         image: The damaged photo: PNG, JPEG, WebP, TIFF or BMP, at most 64 megapixels.
         task: Which damage to undo, one of mrsampler.TASKS.
         solver: A name in mrsampler.SOLVERS, e.g. mrs-ode-d-2 or posterior.
-        nfe: Network evaluations to spend at most, 1 to 1000.
+        nfe: Network evaluations to spend at most, 1 to 1000; a solver may need more than 1 a step.
         seed: Fixes x_T and every draw; the same seed gives the same pixels.
-        spacing: Where the steps fall, one of mrsampler.SPACINGS.
+        spacing: One of mrsampler.SPACINGS, karras:RHO, or optimised where times have been fitted.
         checkpoint: The network, one of the bundled checkpoints.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the run.
     """
@@ -62,15 +65,21 @@ def _check(
     """gradio checks nothing of what a program sends."""
     for name, value, known in (
         ("task", task, TASKS),
-        ("solver", solver, SOLVERS),
-        ("spacing", spacing, SPACINGS),
         ("checkpoint", checkpoint, checkpoints.names()),
+        ("solver", solver, SOLVERS),
+        ("spacing", spacing, (OPTIMISED, *SPACINGS, "karras:RHO")),
     ):
-        if value not in known:
-            choices = ", ".join(known)
+        # What follows the colon the spacing itself checks.
+        word = "karras:RHO" if str(value).startswith("karras:") else value
+        if not isinstance(value, str) or word not in known:
             raise gr.Error(
-                f"{name} must be one of {choices}; got {value!r}.", print_exception=False
+                f"{name} must be one of {', '.join(known)}; got {value!r}.", print_exception=False
             )
+    if solver not in choices.offered(load(checkpoint).process):
+        raise gr.Error(
+            f"solver {solver} is not defined on the process of checkpoint {checkpoint}.",
+            print_exception=False,
+        )
     for name, number, low, high in (
         ("nfe", nfe, 1, 1000),
         ("seed", seed, 0, 2**31 - 1),

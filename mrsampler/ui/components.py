@@ -36,6 +36,14 @@ class Upload(GradioRootModel):
     root: FileData | Literal[""] | None
 
 
+def menu(title: str, info: str, value: str, **state: Any) -> gr.HTML:
+    """A native menu with headings, which a gr.Dropdown has not; its event is `pick`.
+
+    `state` is what gr.update may change later: groups, detail (a line under it) and disabled.
+    """
+    return gr.HTML(value, title=title, info=info, **({"disabled": False} | state), **web("menu"))
+
+
 def photo_drop() -> gr.HTML:
     """A drop zone that hands over the path of the untouched upload, or None.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from mrsampler import metrics
 from mrsampler.advice import advice
 from mrsampler.restorer import Restorer
+from mrsampler.solvers import SOLVERS
 from mrsampler.trajectory import Step, race
 from mrsampler.ui.figures import BLUE, VERMILION, Line, TrajectoryPlot
 from mrsampler.ui.frames import jpeg
@@ -21,7 +22,7 @@ UPDATES_PER_SECOND = 12
 
 @dataclass(frozen=True)
 class Entrant:
-    """A sampler in a race: `label` is what the page calls it."""
+    """A sampler in a race: `label` is what the page calls it, `nfe` the most it may spend."""
 
     key: str
     label: str
@@ -57,7 +58,7 @@ class Moment:
 
 
 class LiveRace:
-    """Two samplers from one x_T over one network, one evaluation each a tick."""
+    """Two samplers from one x_T over one network, one step each a tick."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class LiveRace:
     ):
         self._degraded, self._truth, self._task = degraded, truth, task
         self._entrants = entrants
+        self._end = restorer.process.t_min
         self._runs = [
             restorer.trajectory(
                 degraded, task, seed=seed, solver=e.solver, nfe=e.nfe, spacing=e.spacing
@@ -94,7 +96,7 @@ class LiveRace:
         FloatingPointError if the network returns values that are not finite.
         """
         frames: list[dict[str, Any]] = []
-        sentence, due = None, 0.0
+        sentence, due, late = None, 0.0, False
         ticks = race(*self._runs)
         try:
             for index, steps in enumerate(ticks):
@@ -106,9 +108,11 @@ class LiveRace:
                     frames, due = [], time.perf_counter() + 1 / UPDATES_PER_SECOND
                 if stopped():
                     break
+            else:
+                late = self._finish()
         finally:
             ticks.close()  # type: ignore[attr-defined]
-        if frames:
+        if frames or late:
             yield self._moment(frames, sentence)
 
     def _moment(self, frames: list[dict[str, Any]], sentence: str | None) -> Moment:
@@ -127,12 +131,25 @@ class LiveRace:
             frame[entrant.key] = _panel(step, result)
         return frame
 
+    def _finish(self) -> bool:
+        """Marks all as done. True for news: one that ended elsewhere than at the process's end."""
+        late = not all(result.done for _, result in self._latest.values())
+        for key, (step, result) in self._latest.items():
+            self._latest[key] = step, replace(result, done=True)
+        return late
+
+    def _done(self, entrant: Entrant, step: Step) -> bool:
+        """Whether this is its last step, which may leave some of its NFE unspent."""
+        if SOLVERS[entrant.solver].own_nodes:
+            return step.nfe >= entrant.nfe  # as published it does not reach the end
+        return step.t <= self._end
+
     def _measure(self, entrant: Entrant, step: Step) -> Result:
         image = step.x[0].cpu()
         quality: tuple[float | None, float | None] = (None, None)
         if self._truth is not None:
             quality = metrics.psnr(image, self._truth), metrics.ssim(image, self._truth)
-        return Result(entrant, image, step.nfe, step.seconds, *quality, step.nfe >= entrant.nfe)
+        return Result(entrant, image, step.nfe, step.seconds, *quality, self._done(entrant, step))
 
 
 def _panel(step: Step, result: Result) -> dict[str, Any]:
@@ -145,4 +162,5 @@ def _panel(step: Step, result: Result) -> dict[str, Any]:
         "seconds": step.seconds,
         "psnr": result.psnr,
         "ssim": result.ssim,
+        "done": result.done,
     }

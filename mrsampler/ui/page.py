@@ -17,7 +17,7 @@ ABOUT = """
 Both samplers start from the same x_T (the degraded photo plus noise) and share one network; only
 the steps between differ. The MR Sampler solves the mean-reverting diffusion's equations exactly
 but for the network, so that a few evaluations suffice; the baseline takes many small steps, here
-the 100 it is published with. Both advance one evaluation a tick.
+the 100 it is published with. Both advance one step a tick; what a step costs the menu says.
 
 **Fair and not.** Seconds are each sampler's own time on this machine, drawing excluded. PSNR and
 SSIM need the ground truth, so they are shown for photos that the page has degraded itself. PSNR

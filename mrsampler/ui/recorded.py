@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
-from mrsampler.ui import restore, session
+from mrsampler import checkpoints
+from mrsampler.restorer import OPTIMISED
+from mrsampler.ui import choices, restore, session
 from mrsampler.ui.examples import example_photo, examples
-from mrsampler.ui.live import Entrant, LiveRace
+from mrsampler.ui.live import LiveRace
 
 SIDE = 224
 EVERY = 6  # of the frames after the first samples are done, to keep the file small
@@ -16,11 +18,11 @@ def main() -> None:
     """Runs the first example with the page's own defaults, and writes assets/recorded_race.json."""
     first = examples()[0]
     shown = session.subject(example_photo(0), True, first.task, first.severity, 0, SIDE)
+    restorer = session.load(checkpoints.DEFAULT)
     entrants = [
-        Entrant("a", "MR Sampler, ODE", "mrs-ode-d-2", 8, "uniform-lambda"),
-        Entrant("b", "Posterior (ancestral)", "posterior", 100, "uniform-t"),
+        restore.entrant(restorer, "a", choices.SAMPLER, choices.NFE, OPTIMISED),
+        restore.entrant(restorer, "b", choices.BASELINE, choices.BASELINE_NFE),
     ]
-    restorer = session.load("bundled")
     race = LiveRace(restorer, shown.degraded, shown.truth, first.task, entrants, 0)
     updates: list[dict] = []
     for tick, moment in enumerate(race.moments()):

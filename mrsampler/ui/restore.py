@@ -14,39 +14,22 @@ from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
 from mrsampler.metrics import psnr, ssim
 from mrsampler.photo import Photo, PhotoError
+from mrsampler.restorer import OPTIMISED, Restorer
+from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.timesteps import SPACINGS
-from mrsampler.ui.components import PLOTLY, photo_drop, served, web
+from mrsampler.ui import choices
+from mrsampler.ui.components import PLOTLY, menu, photo_drop, served, web
 from mrsampler.ui.examples import ASSETS, example_photo, examples, thumbnails
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.live import Entrant, Moment, Result
-from mrsampler.ui.session import QUEUE, Subject, race, save, subject
+from mrsampler.ui.session import QUEUE, Subject, load, race, save, subject
 
 RECORDING = ASSETS / "recorded_race.json"
 LARGEST_SIDES = (256, 384, 512)
 CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
 
-# Samplers by the name the page gives them. The MR Samplers' prediction and order are set apart.
-SAMPLERS = {
-    "MR Sampler, ODE": "mrs-ode",
-    "MR Sampler, SDE": "mrs-sde",
-    "Posterior (ancestral)": "posterior",
-    "Posterior, as published": "posterior-published",
-    "Euler\u2013Maruyama": "euler-maruyama",
-    "Euler (PF-ODE)": "euler",
-}
 _stops: dict[str, threading.Event] = {}
 _run_numbers = itertools.count(1)
-
-
-def solver_name(sampler: str, prediction: str, order: int) -> str:
-    """The library's name of one of SAMPLERS."""
-    value = SAMPLERS[sampler]
-    return f"{value}-{prediction[0]}-{order}" if value.startswith("mrs") else value
-
-
-def _spacing(solver: str, chosen: str) -> str:
-    """Baselines take the spacing they are published with, the MR Samplers the chosen one."""
-    return chosen if solver.startswith("mrs") else "uniform-t"
 
 
 def _read(example: int, upload: str | None) -> Photo:
@@ -60,12 +43,102 @@ def _read(example: int, upload: str | None) -> Photo:
         ) from None
 
 
-def _whole(value: float | None, name: str, low: int, high: int) -> int:
-    if value is None or value != value or not low <= value <= high:
+def _whole(value: Any, name: str, low: int, high: int) -> int:
+    if not isinstance(value, int | float) or not low <= value <= high:
         raise gr.Error(
             f"{name} must be a whole number from {low} to {high}.", print_exception=False
         )
     return int(value)
+
+
+def _offered(restorer: Restorer, solver: Any) -> str:
+    if isinstance(solver, str) and solver in choices.offered(restorer.process):
+        return solver
+    raise gr.Error(
+        f"{str(solver)[:80]!r} is no solver that is defined on this checkpoint's process.",
+        print_exception=False,
+    )
+
+
+def entrant(restorer: Restorer, key: str, solver: Any, nfe: Any, spacing: Any = None) -> Entrant:
+    """A sampler that can run: on the given spacing, the baseline ("b") on its own usual one.
+
+    Raises gr.Error with a sentence for what the page does not offer.
+    """
+    solver = _offered(restorer, solver)
+    label = choices.label(solver)
+    nfe = _whole(nfe, f"The NFE of {label}", *choices.bounds(solver, restorer.process))
+    if key == "b":
+        return Entrant(key, label, solver, nfe, SOLVERS[solver].spacing)
+    # Run can be pressed before the page has heard that there are no fitted times for another NFE.
+    known = dict.fromkeys((OPTIMISED, *restorer.spacings(solver, nfe)))
+    if not isinstance(spacing, str) or spacing not in known:
+        sentence = f"The spacing must be one of {', '.join(known)}; got {str(spacing)[:80]!r}."
+        raise gr.Error(sentence, print_exception=False)
+    return Entrant(key, label, solver, nfe, choices.spacing(restorer, solver, nfe, spacing))
+
+
+def bounded(checkpoint: str, solver: str, wanted: float) -> dict[str, Any]:
+    """The NFE slider for a solver that was just picked: none that it cannot have."""
+    restorer = load(checkpoint)
+    low, high = choices.bounds(_offered(restorer, solver), restorer.process)
+    value = choices.placed(solver, wanted, restorer.process)
+    return gr.update(minimum=low, maximum=high, value=value)
+
+
+def sampler_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
+    """What the sampler's menu shows."""
+    solver = _offered(restorer, solver)
+    detail = choices.explained(solver, nfe or 0, restorer.process)
+    return {"groups": choices.solvers(restorer.process), "detail": detail}
+
+
+def baseline_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
+    """What the baseline's menu shows."""
+    shown = sampler_menu(restorer, solver, nfe)
+    if choices.spaced(solver):
+        shown["detail"] += f" On {SOLVERS[solver].spacing}, its usual spacing."
+    return shown
+
+
+def spacing_menu(
+    restorer: Restorer, solver: str, nfe: float | None, wanted: str | None
+) -> dict[str, Any]:
+    """What the spacing's menu shows: the wanted one where there is such a one."""
+    nfe = choices.clipped(solver, nfe or 0, restorer.process)
+    spacing = choices.spacing(restorer, solver, nfe, wanted)
+    return {
+        "value": spacing,
+        "groups": choices.spacings(restorer, solver, nfe),
+        "detail": choices.spacing_explained(solver, spacing),
+        "disabled": not choices.spaced(solver),
+    }
+
+
+def menus(
+    checkpoint: str,
+    sampler: str,
+    nfe: float | None,
+    baseline: str,
+    baseline_nfe: float | None,
+    wanted: str | None,
+) -> tuple[dict[str, Any], ...]:
+    """The menus of sampler, baseline and spacing, once one of the others has moved.
+
+    Which solvers are picked only the visitor changes: an answer may come after the next pick.
+    """
+    restorer = load(checkpoint)
+    return (
+        gr.update(**sampler_menu(restorer, sampler, nfe)),
+        gr.update(**baseline_menu(restorer, baseline, baseline_nfe)),
+        gr.update(**spacing_menu(restorer, sampler, nfe, wanted)),
+    )
+
+
+def spacing_picked(spacing: str, sampler: str) -> tuple[str, dict[str, Any]]:
+    """The spacing that was just picked, and the line under it."""
+    known = spacing in (OPTIMISED, *SPACINGS) and sampler in SOLVERS
+    return spacing, gr.update(detail=choices.spacing_explained(sampler, spacing) if known else "")
 
 
 def preview(
@@ -99,8 +172,6 @@ def run(
     baseline: str,
     baseline_nfe: float,
     seed: float | None,
-    prediction: str,
-    order: int,
     spacing: str,
     checkpoint: str,
     largest_side: int,
@@ -114,16 +185,13 @@ def run(
     stop = _stops[session] = threading.Event()
     try:
         seed = _whole(seed, "The seed", 0, 2**31 - 1)
-        counts = [_whole(nfe, "NFE", 1, 100), _whole(baseline_nfe, "Baseline NFE", 1, 100)]
+        restorer = load(checkpoint)
+        entrants = [
+            entrant(restorer, "a", sampler, nfe, spacing),
+            entrant(restorer, "b", baseline, baseline_nfe),
+        ]
         given = _read(example, upload)
         shown = subject(given, mode == CLEAN, task, severity, seed, largest_side)
-        names = [solver_name(name, prediction, order) for name in (sampler, baseline)]
-        entrants = [
-            Entrant(key, label, name, count, _spacing(name, spacing))
-            for key, label, name, count in zip(
-                "ab", (sampler, baseline), names, counts, strict=True
-            )
-        ]
         with QUEUE.turn() as turn:
             while not turn.arrive(0.5) and not stop.is_set():
                 people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
@@ -144,7 +212,9 @@ def run(
         yield last, gr.skip(), table(moment.results, shown), gr.skip()
         yield last | {"outcome": True}, *_outcome(moment, shown, task)
     except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        sentence = f"The run failed: {error}. Another setting or photo may work."
+        # A spent budget says itself what helps.
+        advice = "" if isinstance(error, BudgetError) else " Another setting or photo may work."
+        sentence = f"The run failed: {error}.{advice}"
         yield update | {"state": "failed", "say": sentence}, *nothing
         raise gr.Error(sentence, print_exception=False) from None
     finally:
@@ -200,14 +270,17 @@ def table(results: list[Result], shown: Subject) -> list[dict[str, str]]:
         rows.append(_row("input", "degraded photo", "", "\u2013", "\u2013", *quality))
     for r in results:
         numbers = str(r.nfe), f"{r.seconds:.2f}", r.psnr, r.ssim
-        rows.append(_row(r.entrant.key, r.entrant.label, r.entrant.solver, *numbers))
+        means = r.entrant.solver
+        if choices.spaced(means):
+            means += f", {r.entrant.spacing}"
+        rows.append(_row(r.entrant.key, r.entrant.label, means, *numbers))
     return rows
 
 
 def _row(
     kind: str,
     name: str,
-    solver: str,
+    means: str,
     nfe: str,
     seconds: str,
     decibels: float | None,
@@ -216,7 +289,7 @@ def _row(
     return {
         "kind": kind,
         "name": name,
-        "solver": solver,
+        "means": means,
         "nfe": nfe,
         "seconds": seconds,
         "psnr": "unknown" if decibels is None else f"{decibels:.2f}",
@@ -230,11 +303,19 @@ def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
     return index, None, example.task, example.severity, DAMAGED if example.damaged else CLEAN
 
 
+def _nfe_slider(restorer: Restorer, solver: str, value: int, label: str, info: str) -> gr.Slider:
+    low, high = choices.bounds(solver, restorer.process)
+    return gr.Slider(low, high, value, step=1, label=label, buttons=[], info=info)
+
+
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
-    first = examples()[0]
+    first, restorer = examples()[0], load(checkpoints.DEFAULT)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     example = gr.State(0)
+    # What the visitor asked for, while the menus hold what there is.
+    wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
+    wanted_spacing = gr.State(None)
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
             with gr.Column(elem_id="knobs"):
@@ -258,35 +339,31 @@ def build() -> None:
                     info="More damage.",
                     buttons=[],
                 )
-                sampler = gr.Dropdown(
-                    list(SAMPLERS),
-                    value="MR Sampler, ODE",
-                    label="Sampler",
-                    info="SDE adds fresh noise at every step, ODE none.",
+                sampler = menu(
+                    "Sampler",
+                    "SDE adds fresh noise at every step, ODE none.",
+                    choices.SAMPLER,
+                    **sampler_menu(restorer, choices.SAMPLER, choices.NFE),
                 )
-                nfe = gr.Slider(
-                    1,
-                    100,
-                    8,
-                    step=1,
-                    label="NFE",
-                    buttons=[],
-                    info="Network evaluations: more are slower and closer to the exact solution.",
+                nfe = _nfe_slider(
+                    restorer,
+                    choices.SAMPLER,
+                    choices.NFE,
+                    "NFE",
+                    "Network evaluations: more are slower and closer to the exact solution.",
                 )
-                baseline = gr.Dropdown(
-                    list(SAMPLERS),
-                    value="Posterior (ancestral)",
-                    label="Baseline",
-                    info="Races beside it, from the same x_T, over the same network.",
+                baseline = menu(
+                    "Baseline",
+                    "Races beside it, from the same x_T, over the same network.",
+                    choices.BASELINE,
+                    **baseline_menu(restorer, choices.BASELINE, choices.BASELINE_NFE),
                 )
-                baseline_nfe = gr.Slider(
-                    1,
-                    100,
-                    100,
-                    step=1,
-                    label="Baseline NFE",
-                    buttons=[],
-                    info="100 is what the posterior sampler is published with.",
+                baseline_nfe = _nfe_slider(
+                    restorer,
+                    choices.BASELINE,
+                    choices.BASELINE_NFE,
+                    "Baseline NFE",
+                    "100 is what the posterior sampler is published with.",
                 )
                 with gr.Row(elem_id="pair"):
                     seed = gr.Number(
@@ -299,23 +376,10 @@ def build() -> None:
                     )
                     dice = gr.Button("New seed", size="sm")
                 with gr.Accordion("Advanced", open=False):
-                    prediction = gr.Radio(
-                        ["data", "noise"],
-                        value="data",
-                        label="Prediction",
-                        info="What the MR Sampler expands: x\u2080 or \u03b5.",
-                    )
-                    order = gr.Radio(
-                        [1, 2],
-                        value=2,
-                        label="Order",
-                        info="2 uses the evaluation before, too: straighter to the solution.",
-                    )
-                    spacing = gr.Radio(
-                        list(SPACINGS),
-                        value="uniform-lambda",
-                        label="Spacing",
-                        info="Where the MR Sampler's steps fall.",
+                    spacing = menu(
+                        "Spacing",
+                        "Where the sampler's steps fall.",
+                        **spacing_menu(restorer, choices.SAMPLER, choices.NFE, None),
                     )
                     checkpoint = gr.Dropdown(
                         checkpoints.names(),
@@ -381,6 +445,21 @@ def build() -> None:
         queue=False,
         **private,
     )
+    # "always_last": arrow keys pick faster than the server answers, and gradio would drop picks.
+    told: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
+    asked = [checkpoint, sampler, nfe, baseline, baseline_nfe, wanted_spacing]
+    offers = [sampler, baseline, spacing]
+    for solver, count, wanted in (
+        (sampler, nfe, wanted_nfe),
+        (baseline, baseline_nfe, wanted_baseline_nfe),
+    ):
+        solver.pick(bounded, [checkpoint, solver, wanted], count, **told).then(
+            menus, asked, offers, **told
+        )
+        count.input(lambda value: value, count, wanted, **told)
+        count.change(menus, asked, offers, **told)
+    spacing.pick(spacing_picked, [spacing, sampler], [wanted_spacing, spacing], **told)
+    checkpoint.input(menus, asked, offers, **told)
     settings = [
         example,
         drop,
@@ -392,8 +471,6 @@ def build() -> None:
         baseline,
         baseline_nfe,
         seed,
-        prediction,
-        order,
         spacing,
         checkpoint,
         largest_side,

@@ -23,7 +23,8 @@ function setup(s) {
   if (!s.entrants) return;
   entrants = s.entrants;
   for (const key of KEYS) {
-    panels[key].querySelector('b').textContent = entrants[key].label;
+    const name = panels[key].querySelector('b');
+    name.textContent = name.title = entrants[key].label; // half a phone's width cuts the longest
     panels[key].querySelector('img').alt = entrants[key].label;
   }
 }
@@ -41,14 +42,14 @@ function show(index) {
   for (const key of KEYS) {
     const state = frame[key], panel = panels[key], total = entrants[key].nfe;
     picture(key, state[view]);
-    panel.querySelector('.bar i').style.transform = `scaleX(${state.nfe / total})`;
+    panel.querySelector('.bar i').style.transform = `scaleX(${state.done ? 1 : state.nfe / total})`;
     panel.querySelector('.count').innerHTML =
-      `<em>${state.nfe}</em> / ${total} NFE · ${state.seconds.toFixed(1)} s` + (state.nfe >= total ? '<span class="done"> · done</span>' : '');
+      `<em>${state.nfe}</em> / ${total} NFE · ${state.seconds.toFixed(1)} s` + (state.done ? '<span class="done"> · done</span>' : '');
     panel.querySelector('.score').textContent =
       state.psnr == null ? '\u00a0' : `${state.psnr.toFixed(1)} dB · SSIM ${state.ssim.toFixed(2)}`;
   }
   scrub.value = index;
-  scrub.setAttribute('aria-valuetext', `evaluation ${frame.b.nfe} of ${entrants.b.nfe}`);
+  scrub.setAttribute('aria-valuetext', `step ${index}: ${KEYS.map((key) => `${entrants[key].label} ${frame[key].nfe} of ${entrants[key].nfe} NFE`).join(', ')}`);
 }
 function append(frame) {
   if (frame.index < frames.length) return; // gradio sends a run's last update twice

@@ -1,0 +1,158 @@
+"""What can be chosen together: the solvers by family, what they cost, the spacings they take."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from mrsampler.process import Process
+from mrsampler.restorer import OPTIMISED, Restorer
+from mrsampler.solvers import SOLVERS, Solver
+from mrsampler.timesteps import SPACINGS
+
+# What the page opens with, and the race that it has recorded.
+SAMPLER, NFE = "mrs-ode-d-2", 8
+BASELINE, BASELINE_NFE = "posterior", 100
+USUAL_SPACINGS = (OPTIMISED, "blend")
+"""The first of them that a run can take is its default."""
+
+MOST, MOST_ADAPTIVE = 100, 200
+"""The NFE sliders' ends: RK45 needs about 90 at its default tolerance."""
+
+_STEMS = {
+    "mrs-ode": "MR Sampler ODE",
+    "mrs-sde": "MR Sampler SDE",
+    "dpm-solver++": "DPM-Solver++",
+    "dpm-solver": "DPM-Solver",
+    "unipc": "UniPC",
+    "deis": "DEIS",
+    "pndm": "PNDM",
+    "plms": "PLMS",
+    "ddim": "DDIM",
+    "euler-maruyama": "Euler\u2013Maruyama",
+    "adams-moulton": "Adams\u2013Moulton",
+    "rk45": "RK45",
+}
+_SYMBOLS = {
+    "sigma": "\u03c3",
+    "alpha": "\u03b1",
+    "lambda": "\u03bb",
+    "rho": "\u03c1",
+    "eta": "\u03b7",
+}
+
+Groups = list[dict[str, Any]]
+"""What a menu lists: headings, each with options of a value, a short label and a whole text."""
+
+
+def offered(process: Process) -> dict[str, Solver]:
+    """The solvers that are defined on a process, in the registry's order."""
+    return {name: s for name, s in SOLVERS.items() if isinstance(process, s.processes)}
+
+
+def label(name: str) -> str:
+    """A solver's name for people: its method spelled out, what follows as in the registry."""
+    bare = name.removesuffix("-published")
+    stem = next((s for s in _STEMS if f"{bare}-".startswith(f"{s}-")), None)
+    people = f"{_STEMS[stem]} {bare[len(stem) + 1 :]}".strip() if stem else bare.capitalize()
+    return people if bare == name else f"{people}, published"
+
+
+def cost(solver: Solver) -> str:
+    """What a step costs, in words."""
+    if solver.adaptive:
+        return "chooses its steps"
+    first = "".join(f"{calls}, " for calls in solver.first)
+    return f"{first}{'then ' if first else ''}{solver.evaluations} NFE a step"
+
+
+def solvers(process: Process) -> Groups:
+    """The menu of solvers: a heading a family."""
+    families: dict[str, Groups] = {}
+    for name, solver in offered(process).items():
+        text = f"{label(name)}: {_what_it_is(solver)} \u00b7 {cost(solver)}"
+        option = {"value": name, "label": label(name), "text": text}
+        families.setdefault(solver.family, []).append(option)
+    return [{"heading": family, "options": options} for family, options in families.items()]
+
+
+def bounds(name: str, process: Process) -> tuple[int, int]:
+    """The fewest and the most NFE that the page lets a solver have."""
+    solver = SOLVERS[name]
+    if solver.adaptive:
+        return solver.cost(1), MOST_ADAPTIVE
+    return solver.cost(1), min(MOST, int(process.T)) if solver.own_nodes else MOST
+
+
+def clipped(name: str, nfe: float, process: Process) -> int:
+    """The NFE nearest to those that the solver can have."""
+    low, high = bounds(name, process)
+    return int(min(max(nfe, low), high))
+
+
+def placed(name: str, wanted: float, process: Process) -> int:
+    """The NFE a solver begins with: the wanted ones as near as can be, but all there are for RK45.
+
+    How many it needs it finds out on its way; a ceiling that is too low would waste them.
+    """
+    return bounds(name, process)[1] if SOLVERS[name].adaptive else clipped(name, wanted, process)
+
+
+def explained(name: str, nfe: float, process: Process) -> str:
+    """What a solver is and what it makes of that many NFE."""
+    solver, what = SOLVERS[name], _sentence(_what_it_is(SOLVERS[name]))
+    if solver.adaptive:
+        return f"{what} Fails where that takes more NFE than it has."
+    nfe = clipped(name, nfe, process)
+    steps = solver.steps(nfe)
+    made = "1 step" if steps == 1 else f"{steps} steps"
+    if solver.own_nodes:
+        made = f"the first {steps} of {bounds(name, process)[1]} steps"
+    rest = nfe - solver.cost(steps)
+    return f"{what} {_sentence(cost(solver))[:-1]}: {made}{f', {rest} NFE left over' * bool(rest)}."
+
+
+def spacings(restorer: Restorer, name: str, nfe: float) -> Groups:
+    """The menu of spacings that a run can take."""
+    known = restorer.spacings(name, int(nfe))
+    options = [{"value": s, "label": s, "text": f"{s}: {_what(s)}"} for s in known]
+    return [{"heading": "", "options": options}]
+
+
+def spacing(restorer: Restorer, name: str, nfe: float, wanted: str | None) -> str:
+    """The spacing of a run: the wanted one where there is such a one, else the default."""
+    known = restorer.spacings(name, int(nfe))
+    return wanted if wanted in known else next(s for s in USUAL_SPACINGS if s in known)
+
+
+def spaced(name: str) -> bool:
+    """Whether the spacing changes anything for a solver."""
+    return not (SOLVERS[name].adaptive or SOLVERS[name].own_nodes)
+
+
+def spacing_explained(name: str, chosen: str) -> str:
+    """What a spacing does to a solver."""
+    if spaced(name):
+        return _sentence(_what(chosen))
+    why = "chooses its own steps" if SOLVERS[name].adaptive else "always takes unit steps"
+    return f"No effect: {label(name)} {why}."
+
+
+def _what_it_is(solver: Solver) -> str:
+    return _written(re.sub(r", \d evaluations? a step$", "", solver.description))  # cost says it
+
+
+def _what(spacing: str) -> str:
+    if spacing == OPTIMISED:
+        return "fitted to this network, solver and NFE"
+    return _written((inspect.getdoc(SPACINGS[spacing]) or "").partition("\n")[0]).rstrip(".")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _written(text: str) -> str:
+    """The library's plain ASCII with its Greek letters; not those in names: uniform-lambda."""
+    return re.sub(rf"(?<![-\w])({'|'.join(_SYMBOLS)})\b", lambda m: _SYMBOLS[m[0]], text)
