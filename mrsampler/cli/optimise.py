@@ -64,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
 
     if unknown := set(args.solvers) - set(ode_solvers()):
         raise CommandError(f"no ODE solver that follows a grid: {', '.join(sorted(unknown))}")
+    for folder in (args.images, args.valid):
+        if folder is not None:
+            files.check_folder(folder)
     restorer = loading.load(args)
     card = restorer.checkpoint.card
     fitted: dict[str, dict[str, list[float]]] = card.get("timesteps", {})
@@ -81,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
     problem = problems.crops(args, restorer)
     other = problem
     if args.valid is not None:
-        files.check_folder(args.valid)
         other = problems.crops(args, restorer, args.valid)
     print("solving the reference trajectories", flush=True)
     known = reference(problem)
