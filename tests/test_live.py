@@ -1,5 +1,6 @@
 """What the page is told: the race's moments, the plot, and the line of visitors."""
 
+import math
 import pickle
 import threading
 import time
@@ -23,6 +24,9 @@ ENTRANTS = [
 ]
 
 
+ZERO_START = MeanRevertingSDE(zero_start=True)
+
+
 class Network:
     """Returns mu a little brighter as x_0, and counts its calls."""
 
@@ -35,18 +39,17 @@ class Network:
         return mu + 0.1
 
 
-def restorer(network=None, timesteps=None):
+def restorer(network=None, timesteps=None, process=None):
     """As of a checkpoint whose card holds these fitted times."""
     network, card = network or Network(), {"timesteps": timesteps or {}}
-    denoiser, process = Denoiser(network, "data"), MeanRevertingSDE()
+    denoiser, process = Denoiser(network, "data"), process or MeanRevertingSDE()
     return Restorer(Checkpoint("test", denoiser, process, ("noisy",), card), torch.device("cpu"))
 
 
-def race(network, truth=True, entrants=ENTRANTS, timesteps=None):
+def race(network, truth=True, entrants=ENTRANTS, timesteps=None, process=None):
     clean = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0)) * 0.8
-    return LiveRace(
-        restorer(network, timesteps), clean - 0.0, clean if truth else None, "noisy", entrants, 0
-    )
+    known = restorer(network, timesteps, process)
+    return LiveRace(known, clean - 0.0, clean if truth else None, "noisy", entrants, 0)
 
 
 def test_every_frame_is_told_once_and_both_samplers_start_from_one_x_T():
@@ -72,6 +75,18 @@ def test_a_sampler_is_done_at_its_last_step_whatever_nfe_it_leaves(solver, nfe, 
     assert told == [False] * (len(told) - 1) + [True]
     result = moments[-1].results[0]
     assert result.done and result.nfe == (spent or result.nfe)
+
+
+@pytest.mark.parametrize("solver", choices.offered(ZERO_START))
+def test_where_sigma_0_is_0_a_sampler_is_done_at_the_step_that_goes_there(solver):
+    nfe = choices.placed(solver, 9, ZERO_START)
+    entrants = [Entrant("a", solver, solver, nfe, "blend"), ENTRANTS[1]]
+    moments = list(race(Network(), entrants=entrants, process=ZERO_START).moments())
+    told = [frame["a"] for moment in moments for frame in moment.frames if "a" in frame]
+    assert [state["done"] for state in told] == [False] * (len(told) - 1) + [True]
+    assert told[-1]["lam"] == math.inf or SOLVERS[solver].own_nodes
+    if not (SOLVERS[solver].adaptive or SOLVERS[solver].own_nodes):
+        assert f": {len(told) - 1} steps" in choices.explained(solver, nfe, ZERO_START)
 
 
 def test_a_run_that_ends_elsewhere_is_done_when_nothing_follows():
@@ -203,13 +218,23 @@ def test_an_entry_says_in_words_what_it_is_and_costs(name, label, cost):
     assert (choices.label(name), choices.cost(SOLVERS[name])) == (label, cost)
 
 
+@pytest.mark.parametrize("process", [MeanRevertingSDE(), ZERO_START])
 @pytest.mark.parametrize("name", choices.offered(MeanRevertingSDE()))
-def test_every_nfe_that_can_be_set_pays_for_a_run(name):
-    process = MeanRevertingSDE()
+def test_every_nfe_that_can_be_set_pays_for_a_run(name, process):
+    known = restorer(process=process)
     for nfe in choices.bounds(name, process):
-        entrant = restore.entrant(restorer(), "a", name, nfe, "blend")
-        next(restorer().trajectory(torch.rand(3, 8, 8), "noisy", solver=name, nfe=entrant.nfe))
+        entrant = restore.entrant(known, "a", name, nfe, "blend")
+        next(known.trajectory(torch.rand(3, 8, 8), "noisy", solver=name, nfe=entrant.nfe))
         assert choices.explained(name, nfe, process).endswith(".")
+
+
+def test_the_step_to_sigma_0_is_told_to_cost_a_single_evaluation():
+    assert choices.bounds("heun", ZERO_START) == (1, 100)
+    assert choices.bounds("pndm", ZERO_START) == (1, 100)
+    assert choices.explained("heun", 9, ZERO_START).endswith(
+        "2 NFE a step: 5 steps, the last of 1 NFE."
+    )
+    assert choices.explained("mrs-ode-d-2", 9, ZERO_START).endswith("1 NFE a step: 9 steps.")
 
 
 def test_fitted_times_are_offered_where_there_are_some_and_taken_by_default():

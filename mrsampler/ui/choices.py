@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from typing import Any
 
@@ -80,9 +81,10 @@ def solvers(process: Process) -> Groups:
 def bounds(name: str, process: Process) -> tuple[int, int]:
     """The fewest and the most NFE that the page lets a solver have."""
     solver = SOLVERS[name]
+    least = solver.cost(1, _to_data(process))
     if solver.adaptive:
-        return solver.cost(1), MOST_ADAPTIVE
-    return solver.cost(1), min(MOST, int(process.T)) if solver.own_nodes else MOST
+        return least, MOST_ADAPTIVE
+    return least, min(MOST, int(process.T)) if solver.own_nodes else MOST
 
 
 def clipped(name: str, nfe: float, process: Process) -> int:
@@ -104,12 +106,14 @@ def explained(name: str, nfe: float, process: Process) -> str:
     solver, what = SOLVERS[name], _sentence(_what_it_is(SOLVERS[name]))
     if solver.adaptive:
         return f"{what} Fails where that takes more NFE than it has."
-    nfe = clipped(name, nfe, process)
-    steps = solver.steps(nfe)
+    nfe, to_data = clipped(name, nfe, process), _to_data(process)
+    steps = solver.steps(nfe, to_data)
     made = "1 step" if steps == 1 else f"{steps} steps"
     if solver.own_nodes:
         made = f"the first {steps} of {bounds(name, process)[1]} steps"
-    rest = nfe - solver.cost(steps)
+    if to_data and (solver.evaluations > 1 or steps <= len(solver.first)):
+        made += ", the last of 1 NFE"
+    rest = nfe - solver.cost(steps, to_data)
     return f"{what} {_sentence(cost(solver))[:-1]}: {made}{f', {rest} NFE left over' * bool(rest)}."
 
 
@@ -137,6 +141,11 @@ def spacing_explained(name: str, chosen: str) -> str:
         return _sentence(_what(chosen))
     why = "chooses its own steps" if SOLVERS[name].adaptive else "always takes unit steps"
     return f"No effect: {label(name)} {why}."
+
+
+def _to_data(process: Process) -> bool:
+    """Whether a run's last step goes to sigma = 0, which costs a single evaluation."""
+    return process.lam(0.0) == math.inf
 
 
 def _what_it_is(solver: Solver) -> str:

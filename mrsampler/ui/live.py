@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -71,7 +72,9 @@ class LiveRace:
     ):
         self._degraded, self._truth, self._task = degraded, truth, task
         self._entrants = entrants
-        self._end = restorer.process.t_min
+        process = restorer.process
+        # Where sigma_0 = 0 one step more goes there.
+        self._end = 0.0 if process.lam(0.0) == math.inf else process.t_min
         self._runs = [
             restorer.trajectory(
                 degraded, task, seed=seed, solver=e.solver, nfe=e.nfe, spacing=e.spacing
