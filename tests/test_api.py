@@ -6,7 +6,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image, ImageCms
 
-from mrsampler.ui.examples import examples
+from mrsampler.examples import examples
 from mrsampler.ui.page import build
 
 PHOTO = examples()[1].path

@@ -32,7 +32,8 @@ import mrsampler, torch
 assert "installed" in mrsampler.__file__, mrsampler.__file__
 steps = list(mrsampler.load().trajectory(torch.rand(3, 32, 32), "noisy", nfe=1))
 assert len(steps) == 2
-from mrsampler.ui import components, examples, restore, theme
+from mrsampler import examples
+from mrsampler.ui import components, restore, theme
 assert len(examples.examples()) == 10 and all(e.path.exists() for e in examples.examples())
 assert restore.RECORDING.exists() and "#rail" in theme.head()
 assert set(components.web("stage")) >= {"html_template", "css_template", "js_on_load"}

@@ -33,8 +33,8 @@ def add_crops(command: argparse.ArgumentParser, photos: int) -> None:
 def crops(args: argparse.Namespace, restorer: Restorer, images: Path | None = None) -> Problem:
     """A crop of each photo, degraded by the tasks in turn, spread over the folder's names."""
     from mrsampler import folder
+    from mrsampler.examples import examples
     from mrsampler.problem import photo_problem
-    from mrsampler.ui.examples import examples
 
     images = images or args.images
     if images is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from mrsampler import checkpoints
+from mrsampler.examples import examples
 from mrsampler.restorer import OPTIMISED
 from mrsampler.ui import choices, restore, session
-from mrsampler.ui.examples import example_photo, examples
+from mrsampler.ui.examples import example_photo
 from mrsampler.ui.live import LiveRace
 
 SIDE = 224

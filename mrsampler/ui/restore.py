@@ -12,6 +12,7 @@ import torch
 
 from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
+from mrsampler.examples import ASSETS, examples
 from mrsampler.metrics import psnr, ssim
 from mrsampler.photo import Photo, PhotoError
 from mrsampler.restorer import OPTIMISED, Restorer
@@ -19,7 +20,7 @@ from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices
 from mrsampler.ui.components import PLOTLY, menu, photo_drop, served, web
-from mrsampler.ui.examples import ASSETS, example_photo, examples, thumbnails
+from mrsampler.ui.examples import example_photo, thumbnails
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.live import Entrant, Moment, Result
 from mrsampler.ui.session import QUEUE, Subject, load, race, save, subject
