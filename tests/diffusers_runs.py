@@ -7,6 +7,31 @@ such a process, and of a VPSDE it is x itself.
 import inspect
 
 import torch
+from models import Mixture
+
+
+def betas(process):
+    """The training table whose alphas_cumprod are alpha_0^2, alpha_1^2, ... alpha_T^2."""
+    alphas_cumprod = process.alpha(torch.arange(int(process.T) + 1)).square()
+    previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
+    return (1 - alphas_cumprod / previous).tolist()
+
+
+def single(process):
+    """A mixture network in float32, mu and x_T: what diffusers and we are given alike."""
+    generator = torch.Generator().manual_seed(0)
+    preserving = process.sigma_inf == 1
+    mu = torch.zeros(4, 2) if preserving else torch.rand(4, 2, generator=generator)
+    mixture = Mixture(process)
+    x_T = process.prior(mu, torch.randn(4, 2, generator=generator))
+    return lambda x, mu, t: mixture(x, mu, t).to(x.dtype), mu, x_T
+
+
+def assert_same_path(ours, theirs, mu, tolerance=1e-5):
+    assert len(ours) == len(theirs)
+    for step, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        difference = ((a - b).norm() / (b - mu).norm()).item()
+        assert difference <= tolerance, f"step {step}: {difference:.2g}"
 
 
 def place(scheduler, nodes, process):

@@ -3,9 +3,8 @@
 from functools import cache
 
 import pytest
-import torch
-from diffusers_runs import diffusers_run
-from models import Mixture, mixture_run
+from diffusers_runs import assert_same_path, betas, diffusers_run, single
+from models import mixture_run
 from numpy.polynomial import Polynomial
 
 from mrsampler import SOLVERS, VPSDE, Denoiser, MeanRevertingSDE, trajectory
@@ -103,11 +102,9 @@ def scheduler_and_grid(process, solver):
         times = list(range(950, -1, -50))
         scheduler.timesteps = scheduler.timesteps[:-1]
         return scheduler, VPSDE.from_alphas_cumprod(scheduler.alphas_cumprod), times
-    alphas_cumprod = process.alpha(torch.arange(101)).square()
-    previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
     scheduler = PNDMScheduler(
         101,
-        trained_betas=(1 - alphas_cumprod / previous).tolist(),
+        trained_betas=betas(process),
         skip_prk_steps=skip,
         steps_offset=10,
     )
@@ -120,14 +117,7 @@ def scheduler_and_grid(process, solver):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_pndm_in_diffusers_takes_the_same_path(solver, process):
     scheduler, process, times = scheduler_and_grid(process, solver)
-    generator = torch.Generator().manual_seed(0)
-    mu = torch.rand(4, 2, generator=generator) if process is PROCESS else torch.zeros(4, 2)
-    x_T = process.prior(mu, torch.randn(4, 2, generator=generator))
-    mixture = Mixture(process)
-
-    def network(x, mu, t):
-        return mixture(x, mu, t).to(x.dtype)
-
+    network, mu, x_T = single(process)
     ours = xs(
         Denoiser(network),
         mu,
@@ -141,9 +131,8 @@ def test_pndm_in_diffusers_takes_the_same_path(solver, process):
     theirs = diffusers_run(scheduler, network, mu, x_T, None, called_at, process, own_grid=True)
     first = {"plms": [0, 2], "pndm": [0, 4, 8, 12]}[solver]
     theirs = [theirs[i] for i in first] + theirs[first[-1] + 1 :]
-    assert len(ours) == len(theirs) == len(times)
-    for a, b in zip(ours, theirs, strict=True):
-        assert ((a - b).norm() / (b - mu).norm()).item() <= 1e-5
+    assert len(ours) == len(times)
+    assert_same_path(ours, theirs, mu)
 
 
 # --- convergence ---------------------------------------------------------------------------------
