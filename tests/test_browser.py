@@ -224,9 +224,12 @@ def test_the_scrubber_moves_both_panels_without_a_run(page):
     assert [url for url in asked if re.search("/(queue|call|run)/", url)] == []
 
 
+ASKED = re.compile("/queue/join|/run/|/call/")
+
+
 def pick(page, label, value):
-    """Picks a solver or a spacing, and waits until the others have followed."""
-    with page.expect_response(re.compile("/queue/join|/run/|/call/")):
+    """Picks a solver, and waits until the others have followed."""
+    with page.expect_response(ASKED):
         page.get_by_label(label, exact=True).select_option(value)
 
 
@@ -296,7 +299,8 @@ def test_the_spacings_are_those_that_the_run_can_take(page):
         expect(detail(page, "Sampler")).to_contain_text(f": {nfe} steps")
         expect(menu.locator("option")).to_have_count(len(restorer.spacings("mrs-ode-d-2", nfe)))
         assert listed() == list(restorer.spacings("mrs-ode-d-2", nfe))
-    pick(page, "Spacing", "karras")
+    menu.select_option("karras")
+    expect(detail(page, "Spacing")).to_contain_text("\u03c1")
     pick(page, "Sampler", "posterior-published")
     expect(menu).to_be_disabled()
     expect(detail(page, "Spacing")).to_have_text(
@@ -307,6 +311,65 @@ def test_the_spacings_are_those_that_the_run_can_take(page):
     pick(page, "Sampler", "heun")
     expect(menu).to_be_enabled()
     expect(menu).to_have_value("karras")
+
+
+def test_a_spacing_picked_before_a_late_answer_stays(page):
+    choose_example(page, 1)
+    page.get_by_role("button", name="Advanced").click()
+    menu, held = page.get_by_label("Spacing", exact=True), []
+    expect(menu).to_have_value("optimised")
+    page.route(ASKED, lambda route: held.append(route))
+    slide(page, "NFE", 77)
+    page.wait_for_timeout(300)
+    assert held, "nothing was asked"
+    menu.select_option("karras")
+    for route in held.copy():
+        route.continue_()
+    page.unroute(ASKED)
+    expect(menu.locator("option")).to_have_count(len(load().spacings("mrs-ode-d-2", 77)))
+    expect(menu).to_have_value("karras")
+    slide(page, "NFE", 2)
+    slide(page, "Baseline NFE", 2)
+    expect(detail(page, "Sampler")).to_contain_text(": 2 steps")
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    expect(page.locator(".results")).to_contain_text("mrs-ode-d-2, karras")
+
+
+def test_the_default_spacing_follows_the_nfe_until_one_is_picked(page):
+    choose_example(page, 1)
+    page.get_by_role("button", name="Advanced").click()
+    menu = page.get_by_label("Spacing", exact=True)
+    for nfe, value in ((77, "blend"), (8, "optimised"), (77, "blend")):
+        slide(page, "NFE", nfe)
+        expect(menu).to_have_value(value)
+        expect(menu.locator("xpath=following-sibling::span")).to_have_text(value)
+    pick(page, "Sampler", "euler")
+    slide(page, "NFE", 2)
+    slide(page, "Baseline NFE", 2)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    expect(page.locator(".results")).to_contain_text("euler, blend")
+
+
+def test_arrow_keys_ask_the_server_once_and_run_takes_the_last_pick(page):
+    choose_example(page, 1)
+    slide(page, "NFE", 2)
+    slide(page, "Baseline NFE", 2)
+    expect(detail(page, "Baseline")).to_contain_text(": 2 steps")
+    menu, asked = page.get_by_label("Sampler", exact=True), []
+    page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
+    menu.select_option("euler")
+    menu.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    page.wait_for_timeout(800)
+    assert len(asked) == 1
+    menu.select_option("heun")
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    expect(page.locator("[data-panel=a] b")).to_have_text("Heun")
+    expect(page.locator("#menu-sampler-detail")).to_have_attribute("aria-live", "polite")
 
 
 def test_a_sampler_that_leaves_some_nfe_is_done(page):

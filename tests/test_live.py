@@ -239,13 +239,36 @@ def test_the_step_to_sigma_0_is_told_to_cost_a_single_evaluation():
 
 def test_fitted_times_are_offered_where_there_are_some_and_taken_by_default():
     fitted = restorer(timesteps={"mrs-ode-d-2": {"8": [100, 50, 0]}})
-    assert restore.spacing_menu(fitted, "mrs-ode-d-2", 8, None)["value"] == "optimised"
-    assert restore.spacing_menu(fitted, "mrs-ode-d-2", 8, "karras")["value"] == "karras"
-    elsewhere = restore.spacing_menu(fitted, "mrs-ode-d-2", 9, "optimised")
-    assert elsewhere["value"] == "blend"
+    assert restore.spacing_menu(fitted, "mrs-ode-d-2", 8)["fallback"] == "optimised"
+    elsewhere = restore.spacing_menu(fitted, "mrs-ode-d-2", 9)
+    assert elsewhere["fallback"] == "blend"
     assert [option["value"] for option in elsewhere["groups"][0]["options"]] == list(SPACINGS)
     # Pressed before the page has heard of it.
     assert restore.entrant(fitted, "a", "mrs-ode-d-2", 9, "optimised").spacing == "blend"
+
+
+@pytest.mark.parametrize(
+    ("before", "process", "solver", "nfe", "bounds", "value"),
+    [
+        (("test", "heun"), MeanRevertingSDE(), "heun", 1, (2, 100), None),  # still being typed
+        (("test", "heun"), MeanRevertingSDE(), "rk45", 8, (8, 200), 200),
+        (("test", "heun"), MeanRevertingSDE(), "unipc-bh2-d-2", 20, (1, 100), None),
+        (("test", "rk45"), MeanRevertingSDE(), "unipc-bh2-d-2", 200, (1, 100), 20),
+        (("other", "heun"), ZERO_START, "heun", 1, (1, 100), None),
+        (("other", "heun"), MeanRevertingSDE(), "heun", 1, (2, 100), 2),
+        (("other", "rk45"), MeanRevertingSDE(), "rk45", 150, (8, 200), None),
+    ],
+)
+def test_an_nfe_slider_follows_the_solver_and_the_checkpoint(
+    monkeypatch, before, process, solver, nfe, bounds, value
+):
+    monkeypatch.setattr(restore, "load", lambda checkpoint: restorer(process=process))
+    steady = ("test", "posterior")
+    updates = restore.settled("test", solver, nfe, 20, "posterior", 100, 100, (before, steady))
+    assert (updates[1]["minimum"], updates[1]["maximum"]) == bounds
+    assert updates[1].get("value") == value
+    assert all("value" not in updates[menu] for menu in (0, 2, 4)), "picks are the visitor's"
+    assert updates[5] == (("test", solver), steady)
 
 
 def test_a_baseline_runs_on_its_own_usual_spacing():

@@ -44,7 +44,10 @@ _SYMBOLS = {
 }
 
 Groups = list[dict[str, Any]]
-"""What a menu lists: headings, each with options of a value, a short label and a whole text."""
+"""What a menu lists: headings, each with options of a value, a short label and a whole text.
+
+An option's `detail`, if it has one, is what stands under the menu while it is picked.
+"""
 
 
 def offered(process: Process) -> dict[str, Solver]:
@@ -119,8 +122,10 @@ def explained(name: str, nfe: float, process: Process) -> str:
 
 def spacings(restorer: Restorer, name: str, nfe: float) -> Groups:
     """The menu of spacings that a run can take."""
-    known = restorer.spacings(name, int(nfe))
-    options = [{"value": s, "label": s, "text": f"{s}: {_what(s)}"} for s in known]
+    options = [
+        {"value": s, "label": s, "text": f"{s}: {_what(s)}", "detail": spacing_explained(name, s)}
+        for s in restorer.spacings(name, int(nfe))
+    ]
     return [{"heading": "", "options": options}]
 
 

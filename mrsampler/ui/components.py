@@ -37,9 +37,10 @@ class Upload(GradioRootModel):
 
 
 def menu(title: str, info: str, value: str, **state: Any) -> gr.HTML:
-    """A native menu with headings, which a gr.Dropdown has not; its event is `pick`.
+    """A native menu with headings, which a gr.Dropdown has not; its event is `input`.
 
-    `state` is what gr.update may change later: groups, detail (a line under it) and disabled.
+    `state` is what gr.update may change later: groups, detail (a line under it), disabled, and
+    fallback, which is picked while the visitor has picked nothing or what is no longer listed.
     """
     return gr.HTML(value, title=title, info=info, **({"disabled": False} | state), **web("menu"))
 

@@ -17,7 +17,6 @@ from mrsampler.metrics import psnr, ssim
 from mrsampler.photo import Photo, PhotoError
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS, BudgetError
-from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices
 from mrsampler.ui.components import PLOTLY, menu, photo_drop, served, web
 from mrsampler.ui.examples import example_photo, thumbnails
@@ -28,6 +27,9 @@ from mrsampler.ui.session import QUEUE, Subject, load, race, save, subject
 RECORDING = ASSETS / "recorded_race.json"
 LARGEST_SIDES = (256, 384, 512)
 CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
+
+Placed = tuple[tuple[str, str], tuple[str, str]]
+"""The checkpoint and solver that each of the NFE sliders was last set for."""
 
 _stops: dict[str, threading.Event] = {}
 _run_numbers = itertools.count(1)
@@ -79,14 +81,6 @@ def entrant(restorer: Restorer, key: str, solver: Any, nfe: Any, spacing: Any = 
     return Entrant(key, label, solver, nfe, choices.spacing(restorer, solver, nfe, spacing))
 
 
-def bounded(checkpoint: str, solver: str, wanted: float) -> dict[str, Any]:
-    """The NFE slider for a solver that was just picked: none that it cannot have."""
-    restorer = load(checkpoint)
-    low, high = choices.bounds(_offered(restorer, solver), restorer.process)
-    value = choices.placed(solver, wanted, restorer.process)
-    return gr.update(minimum=low, maximum=high, value=value)
-
-
 def sampler_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
     """What the sampler's menu shows."""
     solver = _offered(restorer, solver)
@@ -102,44 +96,63 @@ def baseline_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[st
     return shown
 
 
-def spacing_menu(
-    restorer: Restorer, solver: str, nfe: float | None, wanted: str | None
-) -> dict[str, Any]:
-    """What the spacing's menu shows: the wanted one where there is such a one."""
+def spacing_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
+    """What the spacing's menu shows: it keeps the visitor's pick where there is such a one."""
     nfe = choices.clipped(solver, nfe or 0, restorer.process)
-    spacing = choices.spacing(restorer, solver, nfe, wanted)
     return {
-        "value": spacing,
         "groups": choices.spacings(restorer, solver, nfe),
-        "detail": choices.spacing_explained(solver, spacing),
+        "fallback": choices.spacing(restorer, solver, nfe, None),
         "disabled": not choices.spaced(solver),
     }
 
 
-def menus(
+def settled(
     checkpoint: str,
     sampler: str,
     nfe: float | None,
+    wanted_nfe: float,
     baseline: str,
     baseline_nfe: float | None,
-    wanted: str | None,
-) -> tuple[dict[str, Any], ...]:
-    """The menus of sampler, baseline and spacing, once one of the others has moved.
+    wanted_baseline_nfe: float,
+    before: Placed,
+) -> tuple[Any, ...]:
+    """All menus and NFE sliders, once any of them or the checkpoint has moved.
 
-    Which solvers are picked only the visitor changes: an answer may come after the next pick.
+    What is picked in a menu only the visitor's browser changes: an answer may come after the next
+    pick. So may one for a slider, hence a value is sent only where the slider cannot keep its own.
     """
-    restorer = load(checkpoint)
+    restorer, after = load(checkpoint), ((checkpoint, sampler), (checkpoint, baseline))
+    first = _nfe(restorer, nfe, wanted_nfe, before[0], after[0])
+    second = _nfe(restorer, baseline_nfe, wanted_baseline_nfe, before[1], after[1])
+    nfe, baseline_nfe = first.get("value", nfe), second.get("value", baseline_nfe)
     return (
         gr.update(**sampler_menu(restorer, sampler, nfe)),
+        gr.update(**first),
         gr.update(**baseline_menu(restorer, baseline, baseline_nfe)),
-        gr.update(**spacing_menu(restorer, sampler, nfe, wanted)),
+        gr.update(**second),
+        gr.update(**spacing_menu(restorer, sampler, nfe)),
+        after,
     )
 
 
-def spacing_picked(spacing: str, sampler: str) -> tuple[str, dict[str, Any]]:
-    """The spacing that was just picked, and the line under it."""
-    known = spacing in (OPTIMISED, *SPACINGS) and sampler in SOLVERS
-    return spacing, gr.update(detail=choices.spacing_explained(sampler, spacing) if known else "")
+def _nfe(
+    restorer: Restorer,
+    nfe: float | None,
+    wanted: float,
+    before: tuple[str, str],
+    after: tuple[str, str],
+) -> dict[str, Any]:
+    """An NFE slider's bounds, and a value where what it was set for has changed."""
+    solver, process = _offered(restorer, after[1]), restorer.process
+    low, high = choices.bounds(solver, process)
+    bounds = {"minimum": low, "maximum": high}
+    if after == before:
+        return bounds  # a number that is still being typed is the browser's to correct
+    if solver == before[1]:
+        value = choices.clipped(solver, nfe or 0, process)
+    else:
+        value = choices.placed(solver, wanted, process)
+    return bounds if value == nfe else bounds | {"value": value}
 
 
 def preview(
@@ -314,9 +327,11 @@ def build() -> None:
     first, restorer = examples()[0], load(checkpoints.DEFAULT)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     example = gr.State(0)
-    # What the visitor asked for, while the menus hold what there is.
+    # What the visitor asked for, while the sliders hold what there is.
     wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
-    wanted_spacing = gr.State(None)
+    placed = gr.State(
+        ((checkpoints.DEFAULT, choices.SAMPLER), (checkpoints.DEFAULT, choices.BASELINE))
+    )
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
             with gr.Column(elem_id="knobs"):
@@ -380,7 +395,8 @@ def build() -> None:
                     spacing = menu(
                         "Spacing",
                         "Where the sampler's steps fall.",
-                        **spacing_menu(restorer, choices.SAMPLER, choices.NFE, None),
+                        choices.spacing(restorer, choices.SAMPLER, choices.NFE, None),
+                        **spacing_menu(restorer, choices.SAMPLER, choices.NFE),
                     )
                     checkpoint = gr.Dropdown(
                         checkpoints.names(),
@@ -446,21 +462,19 @@ def build() -> None:
         queue=False,
         **private,
     )
-    # "always_last": arrow keys pick faster than the server answers, and gradio would drop picks.
+    # One listener for all: "always_last" asks again, once an answer came, if anything has moved.
     told: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
-    asked = [checkpoint, sampler, nfe, baseline, baseline_nfe, wanted_spacing]
-    offers = [sampler, baseline, spacing]
-    for solver, count, wanted in (
-        (sampler, nfe, wanted_nfe),
-        (baseline, baseline_nfe, wanted_baseline_nfe),
-    ):
-        solver.pick(bounded, [checkpoint, solver, wanted], count, **told).then(
-            menus, asked, offers, **told
-        )
+    moved = [sampler.input, baseline.input, checkpoint.input]
+    for count, wanted in ((nfe, wanted_nfe), (baseline_nfe, wanted_baseline_nfe)):
         count.input(lambda value: value, count, wanted, **told)
-        count.change(menus, asked, offers, **told)
-    spacing.pick(spacing_picked, [spacing, sampler], [wanted_spacing, spacing], **told)
-    checkpoint.input(menus, asked, offers, **told)
+        moved.append(count.change)  # also by the browser, back into its bounds
+    gr.on(
+        moved,
+        settled,
+        [checkpoint, sampler, nfe, wanted_nfe, baseline, baseline_nfe, wanted_baseline_nfe, placed],
+        [sampler, nfe, baseline, baseline_nfe, spacing, placed],
+        **told,
+    )
     settings = [
         example,
         drop,

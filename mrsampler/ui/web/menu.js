@@ -10,15 +10,15 @@ $('label').textContent = props.title;
 $('.info').textContent = props.info;
 select.setAttribute('aria-describedby', `${id}-info ${id}-detail`);
 
-let listed = null;
+let listed = null, wish = null, pause = null;
 function fill() {
   const groups = JSON.stringify(props.groups);
   if (groups === listed) return; // an open menu is left alone
   listed = groups;
   select.replaceChildren(...props.groups.flatMap(({ heading, options }) => {
-    const entries = options.map(({ value, label, text }) => {
+    const entries = options.map(({ value, label, text, detail }) => {
       const option = new Option(text, value);
-      option.dataset.label = label;
+      Object.assign(option.dataset, { label, detail: detail ?? '' });
       return option;
     });
     if (!heading) return entries;
@@ -30,15 +30,21 @@ function fill() {
 }
 function reflect() {
   fill();
+  // The value is set here alone, so that no late answer of the server undoes a pick.
+  const kept = [...select.options].some((option) => option.value === wish);
+  props.value = kept ? wish : props.fallback ?? props.value;
   select.value = props.value;
   select.disabled = Boolean(props.disabled);
-  shown.textContent = select.selectedOptions[0]?.dataset.label ?? '';
-  detail.textContent = props.detail;
+  const picked = select.selectedOptions[0]?.dataset;
+  shown.textContent = picked?.label ?? '';
+  const line = picked?.detail || props.detail || '';
+  if (detail.textContent !== line) detail.textContent = line; // else it would be read out again
 }
 select.addEventListener('change', () => {
-  props.value = select.value;
+  wish = select.value; // at once, for Run
   reflect();
-  trigger('pick');
+  clearTimeout(pause);
+  pause = setTimeout(() => trigger('input'), 150); // arrow keys pick one after the other
 });
-watch(['value', 'groups', 'detail', 'disabled'], reflect);
+watch(['value', 'groups', 'detail', 'disabled', 'fallback'], reflect);
 reflect();
