@@ -11,7 +11,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     UniPCMultistepScheduler,
 )
-from diffusers_runs import diffusers_run
+from diffusers_runs import assert_same_path, betas, diffusers_run
 from models import Mixture, mixture_run
 from scipy.integrate import quad
 
@@ -34,21 +34,17 @@ VP = VPSDE.from_alphas_cumprod(DPMSolverMultistepScheduler().alphas_cumprod)
 PROCESSES = {"VP": VP, "mean-reverting": MEAN_REVERTING}
 
 
-def betas(process):
-    """The training table whose alphas_cumprod are alpha_0^2, alpha_1^2, ... alpha_T^2."""
-    alphas_cumprod = process.alpha(torch.arange(int(process.T) + 1)).square()
-    previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
-    return (1 - alphas_cumprod / previous).numpy()
-
-
 def start(process, steps, dtype=torch.float32, **mixture):
-    """A network, mu, x_T and the draws of a run of three images of two pixels, in this precision.
+    """A network, mu, x_T and the draws of a run of 64 images of two pixels, in this precision.
 
     Of a network in single precision the arithmetic is double all the same: as smooth as can be.
+    On three images the noise-predicting UniPC of order 3 would differ from diffusers by 1.5e-5 half
+    way, where ours and theirs are each 1e-5 from the path in double precision, by rounding alone:
+    on so many it was at most 0.85e-5 over twelve seeds.
     """
     generator = torch.Generator().manual_seed(0)
     exact = Mixture(process, **mixture)
-    mu = torch.rand(3, 2, 1, 1, generator=generator, dtype=torch.float64)
+    mu = torch.rand(64, 2, 1, 1, generator=generator, dtype=torch.float64)
     if not isinstance(process, MeanRevertingSDE):
         mu = torch.zeros_like(mu)
     draws = torch.randn(steps + 1, *mu.shape, generator=generator, dtype=torch.float64)
@@ -74,13 +70,6 @@ def our_run(solver, network, process, mu, x_T, draws, steps, **settings):
         **{"denoise_final": False, **settings},
     )
     return [step.x for step in stream]
-
-
-def assert_same_path(ours, theirs, mu, tolerance=1e-5):
-    assert len(ours) == len(theirs)
-    for step, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        difference = ((a - b).norm() / (b - mu).norm()).item()
-        assert difference <= tolerance, f"step {step}: {difference:.2g}"
 
 
 @pytest.fixture
@@ -177,6 +166,7 @@ def test_dpm_solver_takes_the_path_of_diffusers(
     compare(scheduler, solver, process, steps, spacing)
 
 
+@both_processes
 @pytest.mark.parametrize(
     "solver, algorithm, order, rule",
     [
@@ -186,14 +176,20 @@ def test_dpm_solver_takes_the_path_of_diffusers(
         ("dpm-solver-3m", "dpmsolver", 3, "midpoint"),
         ("dpm-solver++-sde-2m", "sde-dpmsolver++", 2, "midpoint"),
         ("dpm-solver-sde-2m", "sde-dpmsolver", 2, "midpoint"),
+        ("mrs-ode-d-1", "dpmsolver++", 1, "heun"),
+        ("mrs-ode-n-1", "dpmsolver", 1, "heun"),
         ("mrs-ode-d-2", "dpmsolver++", 2, "heun"),
         ("mrs-ode-n-2", "dpmsolver", 2, "heun"),
+        ("mrs-sde-d-1", "sde-dpmsolver++", 1, "heun"),
+        ("mrs-sde-n-1", "sde-dpmsolver", 1, "heun"),
+        ("mrs-sde-d-2", "sde-dpmsolver++", 2, "heun"),
+        ("mrs-sde-n-2", "sde-dpmsolver", 2, "heun"),
         ("mrs-ode-d-3-published", "dpmsolver++", 3, "heun"),
         ("mrs-ode-n-3-published", "dpmsolver", 3, "heun"),
     ],
 )
-def test_the_named_dpm_solvers_are_those_of_diffusers(solver, algorithm, order, rule):
-    compare(dpm_scheduler(VP, algorithm, order, rule), solver, VP, 10)
+def test_the_named_dpm_solvers_are_those_of_diffusers(solver, algorithm, order, rule, process):
+    compare(dpm_scheduler(process, algorithm, order, rule), solver, process, 10)
 
 
 class SignMended(DPMSolverMultistepScheduler):
@@ -241,9 +237,6 @@ def test_unipc_takes_the_path_of_diffusers(
         solver_order=order,
         lower_order_final=lower_order_final,
     )
-    if (letter, order, precision) == ("n", 3, SINGLE):
-        # From noise to data at this order, either's own rounding comes to 1e-5 on the way.
-        precision = (torch.float32, 3e-5)
     compare(scheduler, f"unipc-{b}-{letter}-{order}", process, 20, spacing, precision)
 
 
