@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -28,7 +29,8 @@ class Denoiser:
     """A network together with what it predicts.
 
     `network(x, mu, t, **conditioning)` takes x and mu (B, C, H, W), t a float in [0, T], and
-    returns a tensor of x's shape: eps ("noise"), x_0 ("data") or v ("velocity").
+    returns a tensor of x's shape: eps ("noise"), x_0 ("data") or v ("velocity"). A new tensor each
+    time: multistep solvers keep it.
 
     Raises ValueError for another target, TypeError if the network cannot be called.
     """
@@ -73,12 +75,14 @@ class Denoiser:
         return (output * (alpha / scale)).add_(y, alpha=sigma / scale**2)
 
 
-class Thresholding(NamedTuple):
+@dataclass(frozen=True)
+class Thresholding:
     """Dynamic thresholding: pulls each image of a batch into range where too much of it leaves it.
 
     With u = (x_0 - centre) / half_width, the image's range being [-1, 1], and s the `ratio`
     quantile of |u|, kept within [1, maximum]: u is clamped to [-s, s] and divided by s. A maximum
     of 1 is plain clamping.
+    Raises ValueError for a parameter out of range.
     Source: Saharia et al., Imagen (arXiv 2205.11487), section 2.3.
     """
 
@@ -87,10 +91,12 @@ class Thresholding(NamedTuple):
     centre: float = 0.5
     half_width: float = 0.5
 
-    def __call__(self, x0: Tensor) -> Tensor:
-        """x_0 (B, ...) thresholded. Raises ValueError for a parameter out of range."""
+    def __post_init__(self) -> None:
         if not (0 < self.ratio <= 1 and self.maximum >= 1 and self.half_width > 0):
             raise ValueError(f"expected 0 < ratio <= 1 <= maximum and a half_width > 0, got {self}")
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        """x_0 (B, ...) thresholded."""
         u = (x0 - self.centre) / self.half_width
         size = u.flatten(1).abs()
         # As torch.quantile, which is limited to 2^24 values, interpolates.

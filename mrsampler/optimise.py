@@ -47,8 +47,8 @@ class Reference:
 
 
 def reference(problem: Problem, size: int = 40, finer: int = 5) -> Reference:
-    """Solves the problem on a grid `finer` times as fine as its `size` steps."""
-    nodes = timesteps(problem.process, size, "blend")
+    """Solves the problem on a grid `finer` times as fine as its `size` steps, down to t_min."""
+    nodes = timesteps(problem.process, size, "blend", denoise_final=False)
     lams = [a.lam + (b.lam - a.lam) * i / finer for a, b in pairwise(nodes) for i in range(finer)]
     times = [problem.process.time(lam) for lam in lams] + [nodes[-1].t]
     steps = problem.trajectory(
@@ -94,11 +94,15 @@ def _growth(
 def shortest(reference: Reference, steps: int, order: int = 2, weight: float = 1.0) -> Times:
     """The times of the path of least total error with `steps` steps, first and last included.
 
+    Raises ValueError for more steps than the reference has.
+
     `order` 1 or 2: of the data-prediction MR Sampler whose local errors are counted; its first and
     last step are of order 1. `weight` 1 counts an error as what it becomes at the end, 0 as what it
     is: few and long steps leave the range in which the measured growth holds.
     """
     last = len(reference.nodes) - 1
+    if not 1 <= steps <= last:
+        raise ValueError(f"a path takes 1 to {last} steps through this reference, got {steps}")
     growth = reference.growth**weight
     single = _lengths(reference, 1) * growth
     double = single if order == 1 else _lengths(reference, 2) * growth
@@ -149,13 +153,15 @@ def refine(
 ) -> tuple[Times, float]:
     """Moves the inner times, one at a time in lambda, while the real solver comes closer.
 
-    Returns the times and their error. Each round tries a step of half the last one's size.
+    Returns the times and their error. Each round tries a step of half the last one's size. What
+    leads to sigma = 0, and where it starts, stays.
     """
     process = problem.process
     lams = [process.lam(t) for t in times]
+    last = len(times) - (2 if lams[-1] == math.inf else 1)
     least = problem.error(problem.sample(solver=solver, nfe=nfe, spacing=times))
     for size in (0.3 / 2**n for n in range(rounds)):
-        for m in range(1, len(times) - 1):
+        for m in range(1, last):
             for direction in (-1, 1):
                 gap = lams[m + 1] - lams[m] if direction == 1 else lams[m] - lams[m - 1]
                 lam = lams[m] + direction * size * gap
@@ -180,41 +186,50 @@ def optimise(
 ) -> Times:
     """The times, first and last included, that bring `solver` closest on this problem.
 
-    `starts` are tried beside the shortest path and the hand-made spacings.
+    Where the process has sigma_0 = 0 the last is 0: the run returns the predicted x_0. `starts` are
+    tried beside the shortest paths and the hand-made spacings.
     Raises ValueError for a solver that is stochastic or chooses its own steps, or an `nfe` that
     pays for no step.
     """
-    chosen = SOLVERS[solver]
+    chosen, process = SOLVERS[solver], problem.process
     if chosen.stochastic or chosen.adaptive or chosen.own_nodes:
         raise ValueError(f"{solver} does not follow given times to a solution")
-    steps = chosen.steps(nfe)
-    candidates = [
-        *(
-            shortest(reference, steps, order, weight)
+    to_data = process.lam(0.0) == math.inf
+    try:
+        steps = chosen.steps(nfe, to_data)
+    except ValueError as refusal:
+        raise ValueError(f"{solver} {refusal}") from None
+    proper = steps - to_data
+    by_hand = [[node.t for node in timesteps(process, steps, name)] for name in SPACINGS]
+    candidates = [times for times in by_hand if times[0] == process.T]
+    if 0 < proper < len(reference.nodes):
+        candidates += [
+            shortest(reference, proper, order, weight) + [0.0] * to_data
             for order in {1, min(2, chosen.order)}
             for weight in (0.0, 0.5, 1.0)
-        ),
-        *(
-            [node.t for node in timesteps(problem.process, steps, name, denoise_final=False)]
-            for name in SPACINGS
-        ),
-        *starts,
-    ]
+        ]
 
     def error(times: Times) -> float:
         progress()
         return problem.error(problem.sample(solver=solver, nfe=nfe, spacing=times))
 
-    best = min(candidates, key=error)
+    best = min([*candidates, *starts], key=error)
     return refine(problem, solver, nfe, best, rounds=rounds, progress=progress)[0]
 
 
 def resample(process: Process, times: Times, steps: int) -> Times:
-    """As many steps as asked for, spread in lambda as `times` are: a start from another NFE's."""
-    lams = [process.lam(t) for t in times]
-    places = np.linspace(0, len(lams) - 1, steps + 1)[1:-1]
+    """As many steps as asked for, spread in lambda as `times` are: a start from another NFE's.
+
+    Raises ValueError unless two of the times have a finite lambda.
+    """
+    ending = times[-1:] if process.lam(times[-1]) == math.inf else []
+    proper = times[: len(times) - len(ending)]
+    if len(proper) < 2:
+        raise ValueError(f"nothing to spread steps by in {times}")
+    lams = [process.lam(t) for t in proper]
+    places = np.linspace(0, len(lams) - 1, steps + 1 - len(ending))[1:-1]
     inner = np.interp(places, range(len(lams)), lams)
-    return [times[0], *(process.time(lam) for lam in inner.tolist()), times[-1]]
+    return [proper[0], *(process.time(lam) for lam in inner.tolist()), proper[-1], *ending]
 
 
 def least_bound(span: Span, steps: int, order: int = 2) -> Times:
@@ -230,11 +245,19 @@ def least_bound(span: Span, steps: int, order: int = 2) -> Times:
     if not math.isfinite(process.sigma_inf):
         raise ValueError(f"the bound is relative to sigma_inf, which {process!r} has none of")
 
-    def times(inner: np.ndarray) -> Times:
-        return [span.first, *(process.time(lam) for lam in inner), span.last]
+    parts = steps - 1 if span.to_data else steps
+    if parts < 2:
+        return [span.first, span.last][: max(steps, 1)]
+    first, last = span.lams
 
-    def bound(inner: np.ndarray) -> float:
-        t = times(inner)
+    def times(shares: np.ndarray) -> Times:
+        """Any numbers make a grid: the steps in lambda are as their exponentials."""
+        widths = np.exp(shares - shares.max()) + 1e-3  # no step vanishes
+        inner = first + (last - first) * np.cumsum(widths)[:-1] / widths.sum()
+        return [span.first, *(process.time(lam) for lam in inner.tolist()), span.last]
+
+    def bound(shares: np.ndarray) -> float:
+        t = times(shares)
         nodes = [Node(x, process.alpha(x), process.sigma(x), process.lam(x)) for x in t]
         entering = np.zeros(len(nodes) - 1)
         for i, k in enumerate(orders(order, len(nodes) - 1, 1)):
@@ -245,14 +268,4 @@ def least_bound(span: Span, steps: int, order: int = 2) -> Times:
         errors = [(n.sigma / process.sigma_inf) ** 2 / n.alpha for n in nodes[:-1]]
         return float(np.abs(entering) @ errors)
 
-    parts = steps - 1 if span.to_data else steps
-    if parts < 2:
-        return [span.first, span.last][: max(steps, 1)]
-    first, last = span.lams
-    start = np.linspace(first, last, parts + 1)[1:-1]
-    least = (last - first) / parts / 20
-    apart = [
-        {"type": "ineq", "fun": lambda x: np.diff(np.r_[first, x, last]) - least},
-    ]
-    found = minimize(bound, start, method="SLSQP", constraints=apart, options={"maxiter": 200})
-    return times(found.x)[:steps]
+    return times(minimize(bound, np.zeros(parts), method="BFGS").x)[:steps]

@@ -55,8 +55,11 @@ class Problem:
 
     @cached_property
     def solution(self) -> Tensor:
-        """x_0 of the converged PF-ODE."""
-        return self.sample(solver=REFERENCE_SOLVER, nfe=REFERENCE_NFE, spacing="blend")
+        """x_0 of the converged PF-ODE. Raises ArithmeticError where that is not finite."""
+        x = self.sample(solver=REFERENCE_SOLVER, nfe=REFERENCE_NFE, spacing="blend")
+        if not torch.isfinite(x).all():
+            raise ArithmeticError(f"{self.name}: the converged solution is not finite")
+        return x
 
     def error(self, x: Tensor) -> float:
         """The root mean square distance of x to the solution, in `unit`s."""

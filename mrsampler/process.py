@@ -10,8 +10,8 @@ alpha, sigma and lambda. lambda is half the log-SNR; it falls as t grows.
     VPSDE               0                exp(-1/2 int_0^t beta)   sqrt(1 - alpha_t^2)
     VESDE               0                1                        sqrt(sigma^2(t) - sigma^2(0))
 
-Times run from 0 (data) to T (noise). Every function takes a float and returns a float, or takes a
-tensor and returns a float64 tensor of its shape on its device.
+Times run from 0 (data) to T (noise). Functions take a float and return a float, or take a tensor
+and return a float64 tensor of its shape on its device; `drift` and `diffusion` take a float.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ class Process(ABC):
         alpha, sigma = self.alpha(t).reshape(shape).to(x0), self.sigma(t).reshape(shape).to(x0)
         return mu + alpha * (x0 - mu) + sigma * noise
 
-    def prior(self, mu: Tensor, noise: Tensor) -> Tensor:
-        """x_T as published: mu + sigma_inf noise."""
+    def prior(self, mu: Tensor, noise: Tensor, t: float | None = None) -> Tensor:
+        """The start of a run at t (None: T), as published: mu + sigma_inf noise whatever t."""
         return mu + self.sigma_inf * noise
 
     def _check_time(self, t: float | Tensor) -> None:
@@ -352,7 +352,7 @@ class VESDE(Process):
     t in [0, 1]; sigma_0 = 0, so a solver steps to t_min = 1e-5. There is no velocity to predict,
     for sigma_inf is infinite.
 
-    Raises ValueError unless 0 < sigma_min < sigma_max.
+    Raises ValueError unless 0 < sigma_min < sigma_max < 1e43 sigma_min.
     Source: Song et al. (arXiv 2011.13456); sigma is the geometric one of NCSN (arXiv 1907.05600).
     """
 
@@ -364,7 +364,9 @@ class VESDE(Process):
         if not 0 < sigma_min < sigma_max < math.inf:
             raise ValueError(f"expected 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}")
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self._rate = 2 * math.log(sigma_max / sigma_min)  # of sigma^2(t)
+        self._rate = 2 * (math.log(sigma_max) - math.log(sigma_min))  # of sigma^2(t)
+        if self._rate > 200:  # lambda would range further than float64 has digits for
+            raise ValueError(f"sigma_max must be below 1e43 sigma_min, got {sigma_max:g}")
 
     def log_alpha(self, t: Time) -> Time:
         self._check_time(t)
@@ -388,9 +390,9 @@ class VESDE(Process):
     def _time(self, lam: float) -> float:
         return math.log1p((math.exp(-lam) / self.sigma_min) ** 2) / self._rate
 
-    def prior(self, mu: Tensor, noise: Tensor) -> Tensor:
-        """mu + sigma_T noise."""
-        return mu + self.sigma(self.T) * noise
+    def prior(self, mu: Tensor, noise: Tensor, t: float | None = None) -> Tensor:
+        """The start of a run at t (None: T): mu + sigma_t noise."""
+        return mu + self.sigma(self.T if t is None else t) * noise
 
     def __repr__(self) -> str:
         return f"VESDE(sigma_min={self.sigma_min}, sigma_max={self.sigma_max})"

@@ -186,6 +186,8 @@ def explicit(
     nodes = [node(process, t) for t in times]
     if denoise_final and nodes and nodes[-1].sigma > 0:
         nodes.append(DATA)
+    if denoise_final is False and nodes and nodes[-1].sigma == 0:
+        raise ValueError("times end at sigma = 0, where the predicted x_0 is returned")
     if len(nodes) < 2 or not _fall(nodes):
         raise ValueError(f"times must fall, at least two of them, got {list(times)}")
     return nodes

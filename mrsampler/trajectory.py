@@ -128,7 +128,7 @@ def trajectory(
     nfe          the most network calls: a solver takes as many steps as they pay for
     spacing      a name in SPACINGS, "karras:RHO", a function like theirs, or the times themselves,
                  falling, from x_T's to the last
-    x_T          the start; process.prior(mu, noise) unless given
+    x_T          the start; process.prior(mu, noise, t) unless given, t the first time
     noise        noise(step_index, shape) -> standard normal tensor, for exact reproduction; index 0
                  is the draw behind x_T, index i that of step i. Otherwise drawn from `generator`,
                  or torch's own where that is None too.
@@ -142,10 +142,11 @@ def trajectory(
     conditioning keyword arguments handed to the network at every call
     options      the solver's own, named in SOLVERS[solver].options: eta, tolerance, ...
 
-    Raises ValueError for an unknown name, an option that the solver does not take, an nfe that pays
-    for no step, times that do not fall, a process that the solver or a velocity is not defined on,
-    or tensors that do not fit; TypeError for an mu that is no floating-point tensor. While it runs,
-    a solver that chooses its own steps raises BudgetError where `nfe` do not suffice.
+    Raises ValueError for an unknown name, an option or setting that the solver does not take, an
+    nfe that pays for no step, times that do not fall, a process that the solver or a velocity is
+    not defined on, or tensors that do not fit; TypeError for an mu that is no floating-point
+    tensor. While it runs, a solver that chooses its own steps raises BudgetError where `nfe` do not
+    suffice.
     """
     if solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; choose from {', '.join(SOLVERS)}")
@@ -156,33 +157,16 @@ def trajectory(
         raise ValueError(f"{solver} is defined on {names}, not on {process!r}")
     if denoiser.target == "velocity" and process.sigma_inf == math.inf:
         raise ValueError(f"{process!r} has no velocity to predict: its sigma_inf is infinite")
-    to_data = process.lam(0.0) == math.inf if denoise_final is None else denoise_final
-    nodes = []
-    if not isinstance(spacing, str) and not callable(spacing):
-        nodes = explicit(process, spacing, denoise_final=denoise_final)
-        to_data = nodes[-1].sigma == 0
     try:
         chosen.check_options(options)
-        steps = chosen.steps(nfe, to_data)
-        if not chosen.adaptive and len(nodes) - 1 > steps:
-            cost = chosen.cost(len(nodes) - 1, to_data)
-            raise ValueError(f"needs {cost} evaluations for these times, got nfe={nfe}")
+        nodes = _nodes(chosen, process, nfe, spacing, lambda_min, denoise_final)
     except ValueError as error:
         raise ValueError(f"{solver} {error}") from None
-    if chosen.own_nodes and steps > process.T:
-        raise ValueError(f"{solver} has {process.T:g} unit steps, cannot take {steps}")
-    if isinstance(spacing, str) or callable(spacing):
-        if chosen.adaptive:
-            steps = min(steps, 1 + to_data)
-        nodes = timesteps(
-            process, steps, spacing, lambda_min=lambda_min, denoise_final=denoise_final
-        )
-    if chosen.own_nodes:
-        nodes[0] = node(process, process.T)  # where it starts whatever the spacing
-    if "final_order" in chosen.options:
+    to_data = nodes[-1].sigma == 0
+    if "final_order" in chosen.given:
         # The step to sigma = 0 is of order 1: where it follows, the last before it may be of 2.
-        options.setdefault("final_order", 1 + to_data if lower_order_final else None)
-    if "budget" in chosen.options:
+        options["final_order"] = 1 + to_data if lower_order_final else None
+    if "budget" in chosen.given:
         options["budget"] = nfe - to_data
 
     def draw(index: int) -> Tensor:
@@ -193,6 +177,42 @@ def trajectory(
 
     model = _Model(denoiser, mu, process, conditioning or {}, thresholding)
     return _steps(model, chosen, nodes, options, x_T, draw)
+
+
+def _nodes(
+    solver: Solver,
+    process: Process,
+    nfe: int,
+    spacing: str | Spacing | Sequence[float],
+    lambda_min: float,
+    denoise_final: bool | None,
+) -> list[Node]:
+    """The grid of a run, as long as `nfe` pay for; only its ends matter to an adaptive solver."""
+    if isinstance(spacing, str) or callable(spacing):
+        to_data = process.lam(0.0) == math.inf if denoise_final is None else denoise_final
+        steps = solver.steps(nfe, to_data)
+        if solver.own_nodes and (lambda_min > -math.inf or denoise_final is not None):
+            raise ValueError("takes its own steps: it has no lambda_min and no denoise_final")
+        if solver.own_nodes and steps > process.T:
+            raise ValueError(f"has {process.T:g} unit steps, cannot take {steps}")
+        if solver.adaptive:
+            steps = min(steps, 1 + to_data)
+        nodes = timesteps(
+            process, steps, spacing, lambda_min=lambda_min, denoise_final=denoise_final
+        )
+        if solver.own_nodes:
+            nodes[0] = node(process, process.T)  # where it starts whatever the spacing
+        return nodes
+    nodes = explicit(process, spacing, denoise_final=denoise_final)
+    to_data = nodes[-1].sigma == 0
+    if lambda_min > -math.inf:
+        raise ValueError("starts at the first of its times: lambda_min is for a named spacing")
+    if solver.own_nodes or (solver.adaptive and len(nodes) - to_data > 2):
+        raise ValueError("takes its own steps, not those of a list of times")
+    if not solver.adaptive and len(nodes) - 1 > solver.steps(nfe, to_data):
+        cost = solver.cost(len(nodes) - 1, to_data)
+        raise ValueError(f"needs {cost} evaluations for these times, got nfe={nfe}")
+    return nodes
 
 
 def _check_tensors(mu: Tensor, x_T: Tensor | None) -> None:
@@ -225,7 +245,7 @@ def _steps(
         seconds = time.perf_counter() - started - paused
         return Step(index, node.t, node.lam, x, x0, model.nfe, seconds)
 
-    x = model.process.prior(mu, draw(0)) if x_T is None else x_T
+    x = model.process.prior(mu, draw(0), nodes[0].t) if x_T is None else x_T
     states = _states(model, solver, x - mu, nodes, options, draw)
     current = step(0, nodes[0], x, None)
     index = 0

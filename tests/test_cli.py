@@ -211,6 +211,8 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("optimise --solvers rk45", "no ODE solver that follows a grid: rk45"),
         ("optimise --images nowhere", "nowhere: there is no such folder"),
         ("optimise --checkpoint nothing", "no checkpoint 'nothing'"),
+        ("optimise --solvers pndm --nfe 3", "pndm needs at least 4 evaluations"),
+        ("bench accuracy --solvers pndm --nfe 3", "pndm needs at least 4 evaluations"),
         ("restore photo.png --task noisy --set speed=3", "expected NAME=VALUE with a NAME of eta"),
         ("restore photo.png --task noisy --set eta=2", "eta: expected a number from 0 to 1"),
         ("restore photo.png --task noisy --set denoise_final=1", "expected true or false, got '1'"),

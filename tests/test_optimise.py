@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mrsampler import SPACINGS, VESDE, MeanRevertingSDE
-from mrsampler.optimise import least_bound, optimise, reference, refine, shortest
+from mrsampler.optimise import least_bound, optimise, reference, refine, resample, shortest
 from mrsampler.problem import mixture_problem
 from mrsampler.timesteps import timesteps
 
@@ -68,6 +68,28 @@ def _fine(problem, start, end):
     return [100.0, *(process.time(lam) for lam in lams[1:-1]), end]
 
 
+def test_a_path_of_more_steps_than_the_reference_has_is_refused(known):
+    with pytest.raises(ValueError, match="1 to 24 steps"):
+        shortest(known, 25)
+
+
+@pytest.mark.parametrize("nfe", [1, 2, 6])
+def test_with_zero_start_the_fitted_run_ends_with_the_predicted_x_0(nfe):
+    problem = mixture_problem(MeanRevertingSDE(zero_start=True), count=64)
+    times = optimise(problem, reference(problem, size=24), "mrs-ode-d-2", nfe, rounds=1)
+    assert len(times) == nfe + 1 and (times[0], times[-1]) == (100.0, 0.0)
+    steps = problem.trajectory(solver="mrs-ode-d-2", nfe=nfe, spacing=times)
+    assert steps[-1].lam == math.inf and torch.equal(steps[-1].x, steps[-1].x0)
+    from_T = [name for name in SPACINGS if name != "leading"]
+    assert run(problem, nfe, times) <= min(run(problem, nfe, name) for name in from_T)
+    if nfe == 1:
+        with pytest.raises(ValueError, match="nothing to spread"):
+            resample(problem.process, times, 9)
+        return
+    again = resample(problem.process, times, 9)
+    assert len(again) == 10 and again[-1] == 0.0 and all(a > b for a, b in pairwise(again))
+
+
 def test_growth_is_1_at_the_end(known):
     assert known.growth[-1] == 1.0 and (known.growth > 0).all()
 
@@ -103,8 +125,15 @@ def test_a_solver_that_follows_no_grid_to_a_solution_is_refused(problem, known, 
         optimise(problem, known, solver, 100)
 
 
-@pytest.mark.parametrize("process", [MeanRevertingSDE(), MeanRevertingSDE(zero_start=True)])
-@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def bound_processes():
+    for schedule in ("cosine", "linear", "constant"):
+        for zero_start in (False, True):
+            yield MeanRevertingSDE(schedule=schedule, zero_start=zero_start)
+    yield MeanRevertingSDE(max_sigma=10, schedule="constant", zero_start=True)
+
+
+@pytest.mark.parametrize("process", list(bound_processes()), ids=repr)
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 12])
 def test_the_least_bound_is_a_spacing(process, steps):
     nodes = timesteps(process, steps, least_bound)
     assert len(nodes) == steps + 1 and nodes[0].t == 100.0

@@ -28,7 +28,7 @@ def test_the_error_falls_by_at_least_the_declared_order(solver, density, process
     coarse, fine = (error(problem, solver, nfe) for nfe in (160, 320))
     # 0.15: at 160 evaluations the leading term of the error is not yet alone.
     assert slope(coarse, fine) >= declared - 0.15
-    assert fine < {1: 0.1, 2: 1e-3, 3: 1e-4}[declared]
+    assert fine < {1: 0.1, 2: 1e-3, 3: 1e-4, 4: 1e-6}[declared]
 
 
 def test_an_order_declared_too_high_would_be_found():

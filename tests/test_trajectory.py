@@ -395,7 +395,8 @@ def test_a_solver_with_nodes_of_its_own_starts_at_T_whatever_the_spacing(solver,
 
 @every_solver_on_a_grid
 def test_explicit_times_are_where_the_steps_are(solver):
-    times = [95.0, 60.0, 20.5, 3.0]
+    # Of an adaptive solver only the ends can be given.
+    times = [95.0, 3.0] if SOLVERS[solver].adaptive else [95.0, 60.0, 20.5, 3.0]
     denoiser, mu, x_T = mixture_run(PROCESS)
     settings = {"spacing": times, "nfe": budget(solver, 3), "x_T": x_T, "generator": seeded()}
     steps = steps_of(denoiser, mu, solver=solver, **settings)
@@ -635,3 +636,51 @@ def test_an_error_in_one_racer_closes_the_other():
         next(contest)
     assert next(runs[0], None) is None
     assert denoisers[0].network.count == 1
+
+
+# --- a setting that would have no effect is refused ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"spacing": [100.0, 50.0, 0.0], "lambda_min": 1.0}, "lambda_min is for a named spacing"),
+        ({"solver": "posterior-published", "lambda_min": 1.0}, "takes its own steps"),
+        ({"solver": "posterior-published", "denoise_final": True}, "takes its own steps"),
+        ({"solver": "posterior-published", "spacing": [90.0, 10.0, 0.0]}, "takes its own steps"),
+        ({"solver": "rk45", "spacing": [100.0, 50.0, 0.0], "nfe": 99}, "takes its own steps"),
+        ({"solver": "rk45", "budget": 5, "nfe": 99}, "takes no option 'budget', only: tolerance"),
+        ({"final_order": 1}, "takes no option 'final_order', only: none"),
+        ({"solver": "ddim", "eta": 1.5}, "eta must be from 0 to 1, got 1.5"),
+        ({"solver": "ddim", "eta": "much"}, "eta must be from 0 to 1, got 'much'"),
+        ({"solver": "rk45", "tolerance": math.nan, "nfe": 99}, "tolerance must be positive"),
+        ({"solver": "dpm-solver-2", "solver_type": "bh1"}, "solver_type must be one of published"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_would_have_no_effect_is_refused_at_the_call(settings, words):
+    denoiser, mu, x_T = mixture_run(PROCESS)
+    with pytest.raises(ValueError, match=words):
+        trajectory(denoiser, mu, process=PROCESS, x_T=x_T, **settings)
+    assert denoiser.network.count == 0
+
+
+def test_times_that_end_at_sigma_0_return_the_prediction_and_nothing_else():
+    process = MeanRevertingSDE(zero_start=True)
+    denoiser, mu, x_T = mixture_run(process)
+    settings = {"process": process, "x_T": x_T, "spacing": [100.0, 40.0, 0.0]}
+    with pytest.raises(ValueError, match="end at sigma = 0"):
+        trajectory(denoiser, mu, denoise_final=False, **settings)
+
+
+@pytest.mark.parametrize("settings", [{"lambda_min": 0.5}, {"spacing": [0.6, 0.3, 0.1, 0.01]}])
+def test_on_VE_a_run_that_starts_below_T_starts_with_the_noise_of_that_time(settings):
+    process = VESDE()
+    mu = torch.zeros(2, 3, dtype=torch.float64)
+    denoiser = Denoiser(lambda x, mu, t: x, "noise")
+    draw = torch.ones_like(mu)
+    first = next(
+        trajectory(denoiser, mu, process=process, noise=lambda index, shape: draw, **settings)
+    )
+    assert first.t < 1
+    torch.testing.assert_close(first.x, process.sigma(first.t) * draw)

@@ -61,8 +61,8 @@ def best_spacing(rows: Iterable[dict[str, float | str]]) -> list[dict[str, float
         runs[str(row["solver"]), str(row["spacing"])][str(row["nfe"])] = float(row["rmse"])
 
     chosen = [key for key in runs if key[1] == OPTIMISED]
-    # Where some have fitted times, all are ranked by the NFEs that these are for.
-    ranked = set.intersection(*(set(runs[key]) for key in chosen or runs))
+    # All are ranked by the NFEs that each of them can spend.
+    ranked = set.intersection(*(set(errors) for errors in runs.values())) if runs else set()
 
     def mean(key: tuple[str, str]) -> float:
         errors = [error for nfe, error in runs[key].items() if nfe in ranked]

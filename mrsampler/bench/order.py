@@ -30,20 +30,21 @@ DENSITIES = {
 ROUNDING = 1e-12
 
 
-# sigma is singular, as a square root, where VP's and VE's t is 0: an order in t holds away from it.
+# sigma is singular in t at VP's and VE's t = 0, as a square root: an order in t holds away from it.
 LAST_SHARE = 0.05
 
 
 def start(density: str, process: Process, spacing: str) -> Problem:
     """The problem on which the order of a solver is stated, given the spacing it is stated for."""
     problem = mixture_problem(process, DENSITIES[density], count=16)
-    return replace(problem, end=LAST_SHARE * process.T) if spacing == "uniform-t" else problem
+    singular = spacing == "uniform-t" and process.sigma(0.0) == 0
+    return replace(problem, end=LAST_SHARE * process.T) if singular else problem
 
 
 def error(problem: Problem, solver: str, nfe: int) -> float:
     """The RMSE at full order throughout, on the spacing that the solver's order is stated for."""
     spacing: str | list[float] = SOLVERS[solver].spacing
-    if problem.end is not None:
+    if problem.end is not None:  # uniform-t down to there
         first, steps = problem.process.T, SOLVERS[solver].steps(nfe)
         spacing = [first + (problem.end - first) * i / steps for i in range(steps + 1)]
     x = problem.sample(

@@ -87,7 +87,7 @@ def run_quality(args: argparse.Namespace) -> int:
     gained = (row | {"gain": float(row["restored"]) - float(row["degraded"])} for row in measured)
     try:
         rows = QUALITY.print(gained, len(restorer.tasks), "task")
-    except (BudgetError, FloatingPointError) as error:
+    except (BudgetError, ArithmeticError) as error:
         raise CommandError(reason(error)) from None
     rows.append(_mean(rows))
     print(QUALITY.line(rows[-1]))
@@ -135,7 +135,7 @@ def add_accuracy(benches: Any) -> None:
 
 
 def run_accuracy(args: argparse.Namespace) -> int:
-    from mrsampler import SPACINGS
+    from mrsampler import SOLVERS, SPACINGS
     from mrsampler.bench.accuracy import NFES, accuracy, best_spacing, ode_solvers
     from mrsampler.problem import mixture_problem
 
@@ -143,6 +143,9 @@ def run_accuracy(args: argparse.Namespace) -> int:
     names, nfes = args.solvers or ode_solvers(), args.nfe or NFES
     if unknown := set(names) - set(ode_solvers()):
         raise CommandError(f"no ODE solver that follows a grid: {', '.join(sorted(unknown))}")
+    for name in names:
+        if max(nfes) < SOLVERS[name].cost(1):
+            raise CommandError(f"{name} needs at least {SOLVERS[name].cost(1)} evaluations")
     spacings = list(SPACINGS)
     widths = [f"{max(6, len(str(n)))}.2f" for n in nfes]
     ranking = Table(
@@ -156,9 +159,13 @@ def run_accuracy(args: argparse.Namespace) -> int:
         (mixture_problem(), "1/1000", 1000, {}),
         (problems.crops(args, restorer), "1/255", 1, restorer.checkpoint.card.get("timesteps")),
     ):
+        try:
+            uncertainty = problem.uncertainty * scale
+        except ArithmeticError as error:
+            raise CommandError(reason(error)) from None
         print(
             f"\n{problem.name}: RMSE in {unit} at each NFE; the reference is converged to "
-            f"{problem.uncertainty * scale:.1g}\n",
+            f"{uncertainty:.1g}\n",
             flush=True,
         )
         runs = accuracy(problem, names, spacings, nfes, fitted)
@@ -170,8 +177,9 @@ def run_accuracy(args: argparse.Namespace) -> int:
             shown = {key: scale * row[key] if key.isdigit() else row[key] for key in row}
             print(ranking.line(shown))
         for n in nfes:
-            least = min((r for r in rows if r["nfe"] == n), key=lambda r: r["rmse"], default=None)
-            if least is not None:
+            at_n = [row for row in rows if row["nfe"] == n]
+            if at_n:
+                least = min(at_n, key=lambda row: row["rmse"])
                 print(f"best at {n}: {least['solver']}, {least['spacing']}")
     if args.out is not None:
         settings = {"checkpoint": args.checkpoint, "photos": args.photos, "side": args.side}

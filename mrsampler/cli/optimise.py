@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mrsampler.cli import files, loading, options, problems, tables
-from mrsampler.cli.errors import CommandError
+from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.tables import Column, Row, Table
+
+if TYPE_CHECKING:
+    from mrsampler.problem import Problem
 
 
 def add(commands: Any) -> None:
@@ -53,14 +57,14 @@ FITTED = Table(
     Column("least_bound", "least bound", "11.2f"),
     Column("hand_made", "best hand-made", "14.2f"),
     Column("spacing", "which", "<14"),
+    Column("kept", "kept", "<4"),
 )
 
 
 def run(args: argparse.Namespace) -> int:
-    from mrsampler import SOLVERS, SPACINGS, checkpoints
+    from mrsampler import SOLVERS
     from mrsampler.bench.accuracy import ode_solvers
-    from mrsampler.optimise import least_bound, optimise, reference, resample
-    from mrsampler.timesteps import Spacing
+    from mrsampler.optimise import optimise, reference, resample
 
     if unknown := set(args.solvers) - set(ode_solvers()):
         raise CommandError(f"no ODE solver that follows a grid: {', '.join(sorted(unknown))}")
@@ -68,62 +72,96 @@ def run(args: argparse.Namespace) -> int:
         if folder is not None:
             files.check_folder(folder)
     restorer = loading.load(args)
-    card = restorer.checkpoint.card
-    fitted: dict[str, dict[str, list[float]]] = card.get("timesteps", {})
-    measured: list[Row] = card.get("timesteps_measured", [])
+    to_data = restorer.process.lam(0.0) == math.inf
+    for solver in args.solvers:
+        least = SOLVERS[solver].cost(1, to_data)
+        if min(args.nfe) < least:
+            raise CommandError(f"{solver} needs at least {least} evaluations")
+    fitted = restorer.checkpoint.card.get("timesteps", {})
     todo = [
         (solver, nfe)
         for solver in args.solvers
         for nfe in args.nfe
-        if nfe >= SOLVERS[solver].cost(1)
-        and (args.overwrite or str(nfe) not in fitted.get(solver, {}))
+        if args.overwrite or str(nfe) not in fitted.get(solver, {})
     ]
     if not todo:
         print(f"{restorer.checkpoint.name} has them all; --overwrite fits them anew")
         return 0
     problem = problems.crops(args, restorer)
-    other = problem
-    if args.valid is not None:
-        other = problems.crops(args, restorer, args.valid)
+    other = problem if args.valid is None else problems.crops(args, restorer, args.valid)
     print("solving the reference trajectories", flush=True)
-    known = reference(problem)
-    print(
-        f"RMSE to the converged PF-ODE in 1/255, on {len(other.mu)} crops of "
-        f"{'other photos' if args.valid else 'the very photos fitted on'}\n\n{FITTED.head()}",
-        flush=True,
-    )
-    for solver, nfe in todo:
-        with tables.counter(f"{solver} at {nfe}", "run") as tick:
-            near = [times for n, times in fitted.get(solver, {}).items() if abs(int(n) - nfe) <= 1]
-            steps = SOLVERS[solver].steps(nfe)
-            starts = [resample(restorer.process, times, steps) for times in near]
-            times = optimise(
-                problem, known, solver, nfe, rounds=args.rounds, starts=starts, progress=tick
-            )
-        times = [round(t, 5) for t in times]
-
-        def error(spacing: str | Spacing | list[float]) -> float:
-            x = other.sample(solver=solver, nfe=nfe, spacing=spacing)  # noqa: B023
-            return other.error(x)
-
-        hand_made = {name: error(name) for name in SPACINGS}
-        best = min(hand_made, key=hand_made.__getitem__)
-        row = {
-            "solver": solver,
-            "nfe": nfe,
-            "fit": problem.error(problem.sample(solver=solver, nfe=nfe, spacing=times)),
-            "optimised": error(times),
-            "least_bound": error(least_bound),
-            "hand_made": hand_made[best],
-            "spacing": best,
-        }
-        print(FITTED.line(row), flush=True)
-        fitted.setdefault(solver, {})[str(nfe)] = times
-        fitted[solver] = dict(sorted(fitted[solver].items(), key=lambda item: int(item[0])))
-        rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}
-        measured = [r for r in measured if (r["solver"], r["nfe"]) != (solver, nfe)] + [rounded]
-        path = checkpoints.add_to_card(
-            args.checkpoint, {"timesteps": fitted, "timesteps_measured": measured}
+    try:
+        known = reference(problem)
+        print(
+            f"RMSE to the converged PF-ODE in 1/255, on {len(other.mu)} crops of "
+            f"{'other photos' if args.valid else 'the very photos fitted on'}\n\n{FITTED.head()}",
+            flush=True,
         )
+        for solver, nfe in todo:
+            fitted = restorer.checkpoint.card.get("timesteps", {}).get(solver, {})
+            near = [
+                times for n, times in fitted.items() if abs(int(n) - nfe) <= 1 and len(times) > 2
+            ]
+            steps = SOLVERS[solver].steps(nfe, to_data)
+            starts = [resample(restorer.process, times, steps) for times in near]
+            with tables.counter(f"{solver} at {nfe}", "run") as tick:
+                times = optimise(
+                    problem, known, solver, nfe, rounds=args.rounds, starts=starts, progress=tick
+                )
+            times = [round(t, 5) for t in times]
+            fit = problem.error(problem.sample(solver=solver, nfe=nfe, spacing=times))
+            row = {"solver": solver, "nfe": nfe, "fit": fit} | measure(other, solver, nfe, times)
+            # What loses to a spacing made by hand on photos it was not fitted to is no help.
+            best = min(row["least_bound"], row["hand_made"])
+            row["kept"] = "yes" if args.valid is None or row["optimised"] < best else "no"
+            print(FITTED.line(row), flush=True)
+            row |= {
+                "photos": len(problem.mu),
+                "side": args.side,
+                "held_out": args.valid is not None,
+            }
+            path = keep(args.checkpoint, row, times, restorer.checkpoint.card)
+    except ArithmeticError as error:
+        raise CommandError(reason(error)) from None
     print(f"wrote {path}")
     return 0
+
+
+def measure(problem: Problem, solver: str, nfe: int, times: list[float]) -> Row:
+    """The error of the times, of the least bound, and of the best spacing made by hand."""
+    from mrsampler import SPACINGS
+    from mrsampler.optimise import least_bound
+
+    def error(spacing: Any) -> float:
+        return problem.error(problem.sample(solver=solver, nfe=nfe, spacing=spacing))
+
+    hand_made = {name: error(name) for name in SPACINGS}
+    best = min(hand_made, key=hand_made.__getitem__)
+    row: Row = {"optimised": error(times), "least_bound": error(least_bound)}
+    return row | {"hand_made": hand_made[best], "spacing": best}
+
+
+def keep(checkpoint: str, row: Row, times: list[float], card: dict[str, Any]) -> Path:
+    """Writes the measurement into the card, and the times if they are kept; returns its path.
+
+    What is on disk by now is kept beside them; `card` is brought up to date.
+    """
+    from mrsampler import checkpoints
+
+    card |= checkpoints.read_card(checkpoint)
+    solver, nfe = row["solver"], row["nfe"]
+    fitted = {**card.get("timesteps", {}).get(solver, {}), str(nfe): times}
+    if row["kept"] == "no":
+        del fitted[str(nfe)]
+    card["timesteps"] = card.get("timesteps", {}) | {
+        solver: dict(sorted(fitted.items(), key=lambda item: int(item[0])))
+    }
+    others = [
+        known
+        for known in card.get("timesteps_measured", [])
+        if (known["solver"], known["nfe"]) != (solver, nfe)
+    ]
+    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}
+    card["timesteps_measured"] = sorted([*others, rounded], key=lambda r: (r["solver"], r["nfe"]))
+    entries = {name: card[name] for name in ("timesteps", "timesteps_measured")}
+    return checkpoints.add_to_card(checkpoint, entries)

@@ -89,7 +89,7 @@ class _Job:
             for step in self.restorer.trajectory(scaled.rgb, self.task, **self.settings):
                 on_step(step)
             picture = scaled.image(step.x[0].cpu())
-        except (RuntimeError, MemoryError, ValueError, FloatingPointError) as error:
+        except (RuntimeError, MemoryError, ValueError, ArithmeticError) as error:
             hint = "; a smaller --largest-side needs less memory" * ("memory" in str(error))
             raise CommandError(f"{source}: {reason(error)}{hint}") from None
         seconds = time.perf_counter() - started

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from mrsampler.process import MeanRevertingSDE, Process
-from mrsampler.solvers.interface import Model, Noise, Solver, State
+from mrsampler.solvers.interface import Model, Noise, Option, Solver, State
 from mrsampler.timesteps import Node, node
 
 
@@ -41,7 +41,10 @@ def coefficients(s: Node, t: Node) -> Coefficients:
 
 
 def posterior(model: Model, y: Tensor, nodes: list[Node], noise: Noise) -> Iterator[State]:
-    """Each step takes the whole stride from one node to the next."""
+    """Each step takes the whole stride from one node to the next.
+
+    Source: DDPM (arXiv 2006.11239); for the mean-reverting process IR-SDE (arXiv 2301.11699).
+    """
     table = [coefficients(s, t) for s, t in pairwise(nodes)]
     for i, (s, t) in enumerate(pairwise(nodes)):
         predicted = model(y, s)
@@ -87,16 +90,13 @@ def ddim(
         y_t = alpha_t D + sqrt(sigma_t^2 - eta^2 var) eps + eta sqrt(var) z
 
     with var that of the posterior, sigma_t^2 (1 - e^{-2h}). No noise is drawn where eta = 0.
-    Raises ValueError for an eta outside [0, 1].
-    Source: DDIM (arXiv 2010.02502).
+    Source: DDIM (arXiv 2010.02502), equations 12 and 16.
     """
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta must lie in [0, 1], got {eta}")
     table = []
     for s, t in pairwise(nodes):
         h = t.lam - s.lam
         # log of the share of sigma_t that stays the predicted noise; eps = (y - alpha D) / sigma.
-        kept = math.log1p(eta**2 * math.expm1(-2 * h)) / 2
+        kept = -h if eta == 1 else math.log1p(eta**2 * math.expm1(-2 * h)) / 2
         table.append(
             Coefficients(
                 t.sigma / s.sigma * math.exp(kept),
@@ -137,7 +137,7 @@ SOLVERS = {
         "from the PF-ODE (eta = 0) to ancestral sampling (eta = 1)",
         "Ancestral",
         order=1,
-        options=frozenset({"eta"}),
+        options={"eta": Option("from 0 to 1", lambda value: 0 <= value <= 1)},
         run=ddim,
     ),
 }

@@ -92,7 +92,7 @@ def _solver(name: str, evaluations: int, variable: Variable, order: int) -> Solv
         f"PF-ODE, a polynomial in {name} through {evaluations} evaluations of the noise",
         "DEIS",
         order=order,
-        options=frozenset({"final_order"}),
+        given=frozenset({"final_order"}),
         run=partial(deis, order=evaluations, variable=variable),
     )
 

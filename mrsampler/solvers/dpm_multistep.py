@@ -4,7 +4,7 @@ They solve the integrals of `mr` with the same evaluations; what sets them apart
 second coefficient (the "midpoint" rule; with the exact one, diffusers' "heun", DPM-Solver++(2M) is
 mrs-ode-d-2) and a third that is half of the exact one.
 
-Sources: DPM-Solver (arXiv 2206.00927), DPM-Solver++ (arXiv 2211.01095);
+Sources: DPM-Solver (arXiv 2206.00927), DPM-Solver++ (arXiv 2211.01095), Algorithm 2;
 `DPMSolverMultistepScheduler` of diffusers, the SDEs and the third order among them.
 """
 
@@ -39,7 +39,7 @@ def _solver(
         "DPM-Solver",
         order=2,  # of three evaluations too, the third coefficient being half of the exact one
         stochastic=stochastic,
-        options=frozenset({"final_order"}),
+        given=frozenset({"final_order"}),
         run=partial(
             mr_sampler,
             prediction=prediction,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple, Protocol
@@ -53,6 +53,19 @@ Run = Callable[..., Iterator[State]]
 """run(model, y, nodes, noise, **options): a generator of the State after each step."""
 
 
+class Option(NamedTuple):
+    """What an option of a solver must be, in words and as a check of a number or a name."""
+
+    wanted: str
+    holds: Callable[[Any], bool]
+
+    def __call__(self, value: Any) -> bool:
+        try:
+            return bool(self.holds(value))
+        except TypeError:  # no number
+            return False
+
+
 @dataclass(frozen=True)
 class Solver:
     """An entry of the registry.
@@ -61,9 +74,11 @@ class Solver:
     order        of convergence, of the mean for a stochastic solver; 0: none
     spacing      the one that its order is stated for, and that it is usually run with
     evaluations  network calls a step; `first` those of the first steps where they differ
-    own_nodes    takes from the grid only the number of steps, and goes to sigma = 0 by itself
-    adaptive     chooses its own steps between the grid's ends; `budget` is among its options
-    options      the keyword options that `run` takes
+    own_nodes    takes from the grid only the number of steps, and starts at T
+    adaptive     chooses its own steps between the grid's ends
+    options      the settings of its own that a user can give `run`
+    given        those that the trajectory gives it: final_order (the highest order of the last
+                 step, None for no limit) and budget (of evaluations)
     processes    those that it is defined on
     """
 
@@ -77,7 +92,8 @@ class Solver:
     first: tuple[int, ...] = ()
     own_nodes: bool = False
     adaptive: bool = False
-    options: frozenset[str] = field(default_factory=frozenset)
+    options: Mapping[str, Option] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
     processes: tuple[type[Process], ...] = (Process,)
 
     def cost(self, steps: int, to_data: bool = False) -> int:
@@ -103,11 +119,13 @@ class Solver:
         return steps
 
     def check_options(self, options: dict[str, Any]) -> None:
-        """Raises ValueError for an option that `run` does not take."""
-        for name in options:
+        """Raises ValueError for an option that `run` does not take, or a value that it cannot."""
+        for name, value in options.items():
             if name not in self.options:
                 takes = ", ".join(sorted(self.options)) or "none"
                 raise ValueError(f"takes no option {name!r}, only: {takes}")
+            if not self.options[name](value):
+                raise ValueError(f"{name} must be {self.options[name].wanted}, got {value!r}")
 
 
 class BudgetError(RuntimeError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from mrsampler.process import VESDE
-from mrsampler.solvers.interface import Model, Noise, Solver, State
+from mrsampler.solvers.interface import Model, Noise, Option, Solver, State
 from mrsampler.timesteps import Node
 
 
@@ -36,14 +36,9 @@ def langevin(
     """One update a step, y += a/2 score + sqrt(a) z with a = step_size sigma^2 of the level.
 
     The score is -eps / sigma. Several States in a row are at the same node, their level's. The
-    `step_size` is NCSN's epsilon / sigma_L^2, of epsilon = 2e-5 and sigma_L = 0.01. Raises
-    ValueError unless it is positive and `per_level` at least 1.
+    `step_size` is NCSN's epsilon / sigma_L^2, of epsilon = 2e-5 and sigma_L = 0.01.
     Source: NCSN (arXiv 1907.05600), Algorithm 1.
     """
-    if not 0 < step_size < math.inf:
-        raise ValueError(f"step_size must be positive, got {step_size}")
-    if per_level < 1:
-        raise ValueError(f"per_level must be at least 1, got {per_level}")
     for i, level in enumerate(levels(nodes, per_level)):
         predicted = model(y, level)
         y = y.add(predicted.noise, alpha=-step_size * level.sigma / 2)
@@ -57,7 +52,10 @@ SOLVERS = {
         "Langevin",
         order=0,
         stochastic=True,
-        options=frozenset({"step_size", "per_level"}),
+        options={
+            "step_size": Option("positive", lambda value: 0 < value < math.inf),
+            "per_level": Option("a whole number of at least 1", lambda n: n == int(n) >= 1),
+        },
         processes=(VESDE,),
         run=langevin,
     ),

@@ -11,6 +11,9 @@ four solutions, in the residual y = x - mu):
 where u = lambda - lambda_s and the SDEs add sigma_t sqrt(e^{2h} - 1) z and
 sigma_t sqrt(1 - e^{-2h}) z. Order k puts a polynomial of degree k - 1 in lambda, through the last k
 evaluations, under the integral: one evaluation a step.
+
+Source: MR Sampler: fast sampling for mean-reverting diffusion based on ODE and SDE solvers (ICLR
+2025), the poster's "fast samplers with noise prediction" and "with data prediction".
 """
 
 from __future__ import annotations
@@ -147,7 +150,7 @@ def _solver(equation: str, letter: str, order: int) -> Solver:
         "MR Sampler",
         order=order,
         stochastic=equation == "sde",
-        options=frozenset({"final_order"}),
+        given=frozenset({"final_order"}),
         run=partial(
             mr_sampler,
             prediction=_PREDICTION[letter],
@@ -167,7 +170,7 @@ SOLVERS = {
         f"PF-ODE, {prediction} prediction, three evaluations as published: of order 2",
         "MR Sampler",
         order=2,
-        options=frozenset({"final_order"}),
+        given=frozenset({"final_order"}),
         run=partial(
             mr_sampler, prediction=prediction, stochastic=False, order=3, moments=halved_third
         ),

@@ -46,7 +46,8 @@ def adams_moulton(
 
     The first steps are of order 2, 3, ..., k. Order 2, Euler corrected by the trapezoid, is Heun:
     the deterministic sampler of EDM.
-    Source: Karras et al., EDM (arXiv 2206.00364); Adams-Moulton as the MR Sampler's baseline.
+    Source: Karras et al., EDM (arXiv 2206.00364), Algorithm 1; Adams-Moulton as the
+    MR Sampler's baseline.
     """
     table = []
     for i, (s, t) in enumerate(pairwise(nodes)):

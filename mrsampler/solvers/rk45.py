@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mrsampler.solvers.interface import BudgetError, Model, Noise, Prediction, Solver, State
+from mrsampler.solvers.interface import BudgetError, Model, Noise, Option, Prediction, Solver, State
 from mrsampler.timesteps import Node, node
 
 
@@ -66,14 +66,12 @@ def rk45(
     `tolerance` bounds a step's estimated error in u = y / alpha, as SciPy's rtol and atol. A
     rejected step costs its evaluations too.
 
-    Raises ValueError unless the tolerance is positive, BudgetError before a call beyond `budget`,
-    and ArithmeticError where a prediction is not finite or no step is small enough.
+    Raises BudgetError before a call beyond `budget`, and ArithmeticError where a prediction is not
+    finite or no step is small enough.
     Source: Dormand & Prince (1980); for the PF-ODE Song et al. (arXiv 2011.13456).
     """
     from scipy.integrate import RK45  # a third of a second, which only this solver need spend
 
-    if not 0 < tolerance < math.inf:
-        raise ValueError(f"tolerance must be positive, got {tolerance}")
     field = _Field(model, y, nodes, budget)
     reached, last = nodes[0], nodes[-1]
     try:
@@ -103,7 +101,8 @@ SOLVERS = {
         evaluations=6,
         first=(8,),
         adaptive=True,
-        options=frozenset({"tolerance", "budget"}),
+        options={"tolerance": Option("positive", lambda value: 0 < value < math.inf)},
+        given=frozenset({"budget"}),
         run=rk45,
     ),
 }
