@@ -492,3 +492,25 @@ def test_langevin_belongs_to_the_variance_exploding_process():
     with pytest.raises(ValueError, match="langevin is defined on VESDE"):
         trajectory(denoiser, mu, process=PROCESS, solver="langevin", nfe=10, x_T=x_T)
     assert SOLVERS["langevin"].stochastic
+
+
+def test_ddim_with_eta_1_is_the_posterior_over_steps_of_any_length():
+    # e^{-2 h} vanishes beside 1: all of the noise is fresh.
+    process = VESDE(1e-6, 1e4)
+    denoiser = Denoiser(lambda x, mu, t: x / process.sigma(t))
+    mu = torch.zeros(3, 2, dtype=torch.float64)
+    ends = [
+        sample(
+            denoiser,
+            mu,
+            process=process,
+            solver=solver,
+            nfe=1,
+            denoise_final=False,
+            x_T=mu + 7e3,
+            noise=lambda index, shape: torch.ones(shape),
+            **options,
+        )
+        for solver, options in (("ddim", {"eta": 1.0}), ("posterior", {}))
+    ]
+    torch.testing.assert_close(*ends, rtol=1e-12, atol=0)
