@@ -77,8 +77,8 @@ def register(monkeypatch):
     """Runs a combination that has no name of its own through the public trajectory()."""
 
     def add(run, **fields):
-        options = frozenset({"final_order"})
-        solver = Solver("", "", order=1, run=run, options=options, **fields)
+        given = frozenset({"final_order"})
+        solver = Solver("", "", order=1, run=run, given=given, **fields)
         monkeypatch.setitem(SOLVERS, "combination", solver)
         return "combination"
 
