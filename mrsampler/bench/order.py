@@ -102,12 +102,13 @@ def plot(rows: Iterable[Row], target: Path) -> None:
             axis.annotate(
                 str(slope), (335, 0.1 * 32.0**-slope), color="0.6", fontsize=8, va="center"
             )
-        for label, errors in lines.items():
-            axis.loglog(list(errors), list(errors.values()), marker=".", linewidth=1, label=label)
+        for i, (label, errors) in enumerate(lines.items()):
+            style = {"color": f"C{i % 6}", "linestyle": "-" if i < 6 else "--"}
+            axis.loglog(*zip(*errors.items(), strict=True), marker=".", lw=1, label=label, **style)
         axis.set_title(title, loc="left", fontsize=11)
         axis.legend(fontsize=7, frameon=False, loc="lower left", borderpad=0)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set(ylim=(1e-12, 30), xticks=NFES, xticklabels=NFES)
+        axis.set(ylim=(1e-12, 30), xticks=NFES, xticklabels=NFES)  # room for the legend
         axis.minorticks_off()
     for axis in axes[:, 0]:
         axis.set_ylabel("RMSE to the exact solution")
