@@ -18,7 +18,7 @@ from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.solvers.interface import State
 from mrsampler.timesteps import Node, Spacing, explicit, node, timesteps
 
-DEFAULT_SOLVER, DEFAULT_NFE = "mrs-ode-d-2", 10
+DEFAULT_SOLVER, DEFAULT_NFE, DEFAULT_SPACING = "mrs-ode-d-2", 10, "uniform-lambda"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def trajectory(
     process: Process,
     solver: str = DEFAULT_SOLVER,
     nfe: int = DEFAULT_NFE,
-    spacing: str | Spacing | Sequence[float] = "uniform-lambda",
+    spacing: str | Spacing | Sequence[float] = DEFAULT_SPACING,
     x_T: Tensor | None = None,
     noise: Callable[[int, torch.Size], Tensor] | None = None,
     generator: torch.Generator | None = None,

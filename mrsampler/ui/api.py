@@ -7,7 +7,7 @@ from mrsampler.degradations import TASKS
 from mrsampler.restorer import OPTIMISED
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
-from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER
+from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
 from mrsampler.ui import choices
 from mrsampler.ui.session import QUEUE, load, restoration, save, subject
 
@@ -21,7 +21,7 @@ def restore(
     solver: str = DEFAULT_SOLVER,
     nfe: int = DEFAULT_NFE,
     seed: int = 0,
-    spacing: str = "uniform-lambda",
+    spacing: str = DEFAULT_SPACING,
     checkpoint: str = checkpoints.DEFAULT,
     largest_side: int = 512,
 ) -> tuple[gr.FileData, dict]:
