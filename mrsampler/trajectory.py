@@ -50,11 +50,12 @@ class _Model:
         process: Process,
         conditioning: Mapping[str, Any],
         thresholding: Thresholding | None,
+        anchored: bool,
     ):
         self.denoiser, self.mu, self.process = denoiser, mu, process
         self.conditioning, self.thresholding = conditioning, thresholding
         self.nfe = 0
-        self._anchored = bool(mu.any())
+        self._anchored = anchored
         self._placed: tuple[Tensor, Tensor] | None = None
 
     def place(self, y: Tensor) -> Tensor:
@@ -66,6 +67,10 @@ class _Model:
     def lift(self, residual: Tensor) -> Tensor:
         """mu + residual; the residual itself where mu is 0, as for VPSDE and VESDE."""
         return self.mu + residual if self._anchored else residual
+
+    def residual(self, x: Tensor) -> Tensor:
+        """x - mu."""
+        return x - self.mu if self._anchored else x
 
     def __call__(self, y: Tensor, node: Node) -> _Prediction:
         self.nfe += 1
@@ -151,7 +156,7 @@ def trajectory(
     if solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; choose from {', '.join(SOLVERS)}")
     chosen = SOLVERS[solver]
-    _check_tensors(mu, x_T)
+    anchored = _check_tensors(mu, x_T)
     if not isinstance(process, chosen.processes):
         names = " or ".join(kind.__name__ for kind in chosen.processes)
         raise ValueError(f"{solver} is defined on {names}, not on {process!r}")
@@ -175,7 +180,7 @@ def trajectory(
         device = generator.device if generator is not None else mu.device
         return torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=device).to(mu)
 
-    model = _Model(denoiser, mu, process, conditioning or {}, thresholding)
+    model = _Model(denoiser, mu, process, conditioning or {}, thresholding, anchored)
     return _steps(model, chosen, nodes, options, x_T, draw)
 
 
@@ -215,16 +220,19 @@ def _nodes(
     return nodes
 
 
-def _check_tensors(mu: Tensor, x_T: Tensor | None) -> None:
+def _check_tensors(mu: Tensor, x_T: Tensor | None) -> bool:
+    """Whether mu is anything but 0. Raises as `trajectory` says."""
     if not isinstance(mu, Tensor) or not mu.is_floating_point():
         raise TypeError("mu must be a floating-point tensor")
-    if not torch.isfinite(mu).all():
+    low, high = (value.item() for value in mu.aminmax()) if mu.numel() else (0.0, 0.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("mu has values that are not finite")
     if x_T is not None and (x_T.shape, x_T.dtype, x_T.device) != (mu.shape, mu.dtype, mu.device):
         raise ValueError(
             f"x_T must match mu: {tuple(x_T.shape)} {x_T.dtype} on {x_T.device} against "
             f"{tuple(mu.shape)} {mu.dtype} on {mu.device}"
         )
+    return low != 0 or high != 0
 
 
 @torch.no_grad()
@@ -246,7 +254,7 @@ def _steps(
         return Step(index, node.t, node.lam, x, x0, model.nfe, seconds)
 
     x = model.process.prior(mu, draw(0), nodes[0].t) if x_T is None else x_T
-    states = _states(model, solver, x - mu, nodes, options, draw)
+    states = _states(model, solver, model.residual(x), nodes, options, draw)
     current = step(0, nodes[0], x, None)
     index = 0
     while True:
