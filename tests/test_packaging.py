@@ -1,11 +1,14 @@
-"""What `pip install .` leaves behind works without the repository."""
+"""What `pip install .` leaves behind works without the repository, and the repository is whole."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mrsampler import SOLVERS, checkpoints
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,3 +48,25 @@ assert set(components.web("stage")) >= {"html_template", "css_template", "js_on_
 def test_every_folder_of_the_package_is_installed(installed):
     tracked = {p.relative_to(ROOT) for p in (ROOT / "mrsampler").rglob("*.py")}
     assert {p for p in tracked if not (installed / p).exists()} == set()
+
+
+def test_the_readme_shows_pictures_that_are_there_and_has_no_gap_left_to_fill():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(pictures) >= 3
+    tracked = subprocess.run(
+        ["git", "ls-files", "assets"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert set(pictures) <= set(tracked)
+    assert not re.search(r"[A-Z]{4,}_[A-Z]{4,}|TODO|TBD", text)
+
+
+def test_fitted_times_of_the_bundled_network_beat_what_is_made_by_hand_where_they_were_measured():
+    card = checkpoints.read_card("bundled")
+    measured = {(row["solver"], row["nfe"]): row for row in card["timesteps_measured"]}
+    for solver, fitted in card["timesteps"].items():
+        for nfe, times in fitted.items():
+            row = measured[solver, int(nfe)]
+            assert row["held_out"] and row["optimised"] < min(row["hand_made"], row["least_bound"])
+            assert SOLVERS[solver].steps(int(nfe)) == len(times) - 1
+    assert list(card["timesteps"]["mrs-ode-d-2"]) == [str(nfe) for nfe in range(3, 13)]
