@@ -22,9 +22,11 @@ class Node(NamedTuple):
 
 
 def node(process: Process, t: float) -> Node:
-    """The process at t, of whatever type of number."""
+    """The process at t; as process.alpha, sigma and lam have it, from one look at its schedule."""
     t = float(t)
-    return Node(t, process.alpha(t), process.sigma(t), process.lam(t))
+    log_alpha, sigma = process.log_alpha(t), process.sigma(t)
+    lam = log_alpha - math.log(sigma) if sigma > 0 else math.inf
+    return Node(t, math.exp(log_alpha), sigma, lam)
 
 
 DATA = Node(0.0, 1.0, 0.0, math.inf)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +26,9 @@ PAIRS = {
 def overhead(sides: Sequence[int] = SIDES, repeats: int = 15) -> Iterator[dict[str, float | str]]:
     """Microseconds a step on (1, 3, side, side) float32 on the CPU, a row for each pair and side.
 
-    A run of 20 steps with its set-up (grid and coefficients), in turns with theirs; the median of
-    `repeats`. Raises ImportError without diffusers.
+    Of runs of 20 steps, ours and theirs in turns, the median of `repeats`. `start` is what passes
+    until the first step, which is of order 1, is done: our coefficients are all computed in it,
+    theirs step by step. Raises ImportError without diffusers.
     """
     import diffusers
 
@@ -38,29 +40,51 @@ def overhead(sides: Sequence[int] = SIDES, repeats: int = 15) -> Iterator[dict[s
             x_T, output = torch.randn(2, 1, 3, side, side, generator=generator)
             ours, theirs = [], []
             for _ in range(repeats):
-                ours.append(_seconds(lambda: _our_run(name, process, x_T, output)))  # noqa: B023
-                their = getattr(diffusers, scheduler)(**settings)
-                theirs.append(_seconds(lambda: _their_run(their, x_T, output)))  # noqa: B023
-            us, them = (1e6 * median(times) / STEPS for times in (ours, theirs))
-            yield {"solver": name, "side": side, "ours": us, "diffusers": them, "ratio": us / them}
+                ours.append(_times(_our_run(name, process, x_T, output)))
+                made = getattr(diffusers, scheduler)(**settings)
+                theirs.append(_times(_their_run(made, x_T, output)))
+            start, step = _medians(ours)
+            their_start, their_step = _medians(theirs)
+            yield {
+                "solver": name,
+                "side": side,
+                "ours": step,
+                "diffusers": their_step,
+                "ratio": step / their_step,
+                "start": start,
+                "their_start": their_start,
+            }
 
 
-def _seconds(run: Callable[[], None]) -> float:
+def _medians(times: list[tuple[float, float]]) -> tuple[float, float]:
+    """In microseconds."""
+    starts, steps = zip(*times, strict=True)
+    return 1e6 * median(starts), 1e6 * median(steps)
+
+
+def _times(run: Iterator[None]) -> tuple[float, float]:
+    """The seconds of a run until its first step is done, and of each step after it."""
     started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
+    next(run)
+    first = time.perf_counter()
+    for _ in run:
+        pass
+    return first - started, (time.perf_counter() - first) / (STEPS - 1)
 
 
-def _our_run(solver: str, process: VPSDE, x_T: Tensor, output: Tensor) -> None:
+def _our_run(solver: str, process: VPSDE, x_T: Tensor, output: Tensor) -> Iterator[None]:
     denoiser = Denoiser(lambda x, mu, t: output)
     mu = torch.zeros_like(x_T)
-    for _ in trajectory(denoiser, mu, process=process, solver=solver, nfe=STEPS, x_T=x_T):
-        pass
+    steps = trajectory(denoiser, mu, process=process, solver=solver, nfe=STEPS, x_T=x_T)
+    next(steps)  # x_T itself
+    for _ in steps:
+        yield
 
 
 @torch.no_grad()
-def _their_run(scheduler, x_T: Tensor, output: Tensor) -> None:  # type: ignore[no-untyped-def]
+def _their_run(scheduler: Any, x_T: Tensor, output: Tensor) -> Iterator[None]:
     scheduler.set_timesteps(STEPS)
     x = x_T
     for t in scheduler.timesteps:
         x = scheduler.step(output, t, x).prev_sample
+        yield

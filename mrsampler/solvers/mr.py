@@ -141,7 +141,7 @@ def halved_third(c: float, h: float, k: int) -> list[float]:
 
 
 _EQUATION = {"ode": "PF-ODE", "sde": "reverse-time SDE"}
-_PREDICTION: dict[str, Parameterisation] = {"n": "noise", "d": "data"}
+_PREDICTION: dict[str, Parameterisation] = {"d": "data", "n": "noise"}
 
 
 def _solver(equation: str, letter: str, order: int) -> Solver:
@@ -163,7 +163,7 @@ def _solver(equation: str, letter: str, order: int) -> Solver:
 SOLVERS = {
     f"mrs-{equation}-{letter}-{order}": _solver(equation, letter, order)
     for equation, orders in (("ode", (1, 2, 3)), ("sde", (1, 2)))
-    for letter in ("d", "n")
+    for letter in _PREDICTION
     for order in orders
 } | {
     f"mrs-ode-{letter}-3-published": Solver(
