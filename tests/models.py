@@ -6,7 +6,8 @@ few dimensions; x and mu are (B, d).
 
 import torch
 
-from mrsampler import Denoiser
+from mrsampler import Denoiser, playground
+from mrsampler.problem import THREE
 
 
 def answer(data, y, alpha, sigma, scale, mu, target):
@@ -54,33 +55,12 @@ class Gaussian:
         return answer(data, y, alpha, sigma, self.process.sigma_inf, mu, self.target)
 
 
-class Mixture:
-    """D from a mixture of isotropic Gaussians: a non-linear field, smooth in lambda."""
+class Mixture(playground.Mixture):
+    """Three Gaussians in the plane unless told otherwise: a non-linear field, smooth in lambda."""
 
-    def __init__(
-        self,
-        process,
-        means=((0.35, 0.10), (-0.25, 0.30), (0.05, -0.40)),
-        spread=0.12,
-        weights=(0.5, 0.3, 0.2),
-        target="noise",
-    ):
-        self.process, self.target, self.spread = process, target, spread
-        self.means = torch.tensor(means, dtype=torch.float64)
-        self.weights = torch.tensor(weights, dtype=torch.float64)
-
-    def data(self, y, alpha, sigma):
-        """E[D | y]."""
-        variance = (alpha * self.spread) ** 2 + sigma**2
-        distance = (y[:, None] - alpha * self.means).square().sum(-1)
-        responsibility = (self.weights.log() - distance / (2 * variance)).softmax(1)
-        centre = responsibility @ self.means
-        return centre + alpha * self.spread**2 / variance * (y - alpha * centre)
-
-    def __call__(self, x, mu, t):
-        y, alpha, sigma = x - mu, self.process.alpha(t), self.process.sigma(t)
-        data = self.data(y, alpha, sigma)
-        return answer(data, y, alpha, sigma, self.process.sigma_inf, mu, self.target)
+    def __init__(self, process, means=THREE[0], spread=THREE[2], weights=THREE[1], target="noise"):
+        means, weights = (torch.tensor(x, dtype=torch.float64) for x in (means, weights))
+        super().__init__(process, means, weights, spread, target)
 
 
 class Counting:

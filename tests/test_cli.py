@@ -598,7 +598,6 @@ def test_bench_accuracy_ranks_solvers_by_their_best_spacing(crops, checkpoint, c
 
 
 def test_bench_overhead_prints_the_ratio_of_each_pair(capsys):
-    pytest.importorskip("diffusers")
     assert cli.main(["bench", "overhead", "--repeats", "1", "--threads", "1"]) == 0
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [(row[1].strip(), int(row[2])) for row in rows] == [

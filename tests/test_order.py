@@ -61,7 +61,6 @@ def test_the_bench_has_a_row_for_every_case_and_draws_it(tmp_path):
     assert len(rows) == 3 * len(DENSITIES) * len(PROCESSES)
     for row in rows:
         assert row["measured"] == slope(row["10"], row["20"])
-    pytest.importorskip("matplotlib")
     plot(rows, tmp_path / "order.svg")
     drawn = (tmp_path / "order.svg").read_text()
     assert drawn.startswith("<?xml") and drawn.count('<g id="axes_') == 3

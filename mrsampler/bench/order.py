@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mrsampler.bench.accuracy import ode_solvers
-from mrsampler.problem import Problem, mixture_problem
+from mrsampler.problem import THREE, Problem, mixture_problem
 from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
 from mrsampler.solvers import SOLVERS
 
@@ -23,7 +23,7 @@ PROCESSES: dict[str, Process] = {
 # Wide enough that 160 evaluations are in the range where the leading term of the error rules.
 DENSITIES = {
     "gaussian": ([[0.3, -0.2]], [1.0], 0.5),
-    "mixture": ([[0.35, 0.10], [-0.25, 0.30], [0.05, -0.40]], [0.5, 0.3, 0.2], 0.2),
+    "mixture": (THREE[0], THREE[1], 0.2),
 }
 
 # An error this small is rounding: a slope from it says nothing.
