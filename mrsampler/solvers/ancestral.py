@@ -41,8 +41,9 @@ def coefficients(s: Node, t: Node) -> Coefficients:
 
 
 def posterior(model: Model, y: Tensor, nodes: list[Node], noise: Noise) -> Iterator[State]:
-    """Each step takes the whole stride from one node to the next.
+    """Each step takes the whole stride from one node to the next: y_t drawn from q(y_t | y_s, D).
 
+    Its mean and variance are in `coefficients`.
     Source: DDPM (arXiv 2006.11239); for the mean-reverting process IR-SDE (arXiv 2301.11699).
     """
     table = [coefficients(s, t) for s, t in pairwise(nodes)]

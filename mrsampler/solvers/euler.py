@@ -43,7 +43,9 @@ def euler(
     stochastic: bool,
     published: bool = False,
 ) -> Iterator[State]:
-    """Euler for the PF-ODE, Euler-Maruyama for the reverse-time SDE.
+    """Euler for the PF-ODE, Euler-Maruyama for the reverse-time SDE, backwards in t:
+
+        dy = [-f y + g^2/(2 sigma) eps] dt,        dy = [-f y + g^2/sigma eps] dt + g dw
 
     With `published` in unit strides of t, as in the published code (see `unit_strides`).
     Source: Song et al., Score-based generative modeling through SDEs (arXiv 2011.13456);

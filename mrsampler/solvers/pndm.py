@@ -40,6 +40,9 @@ def pndm(
 ) -> Iterator[State]:
     """Linear multistep with the last four evaluations.
 
+        y_t = alpha_t/alpha_s y_s - alpha_t (sigma_s/alpha_s - sigma_t/alpha_t) eps',
+        eps' = (55 eps_0 - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24 where steps are equal in t.
+
     With `runge_kutta` the first three steps are of the pseudo-Runge-Kutta method, 4 evaluations
     each (PNDM); without, the first is of the pseudo improved Euler method, 2 evaluations, and the
     next use the two or three that there are (PLMS, PNDM with `skip_prk_steps` in diffusers).

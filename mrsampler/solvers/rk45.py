@@ -63,6 +63,7 @@ def rk45(
 ) -> Iterator[State]:
     """From the first node to the last in steps of its own, one State an accepted step.
 
+    It solves du/dlambda = -e^{-lambda} eps for u = y / alpha.
     `tolerance` bounds a step's estimated error in u = y / alpha, as SciPy's rtol and atol. A
     rejected step costs its evaluations too.
 

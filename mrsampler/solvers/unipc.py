@@ -46,7 +46,12 @@ def unipc(
     moments: Moments,
     final_order: int | None = 1,
 ) -> Iterator[State]:
-    """UniP-p and UniC-p, p the order of the step: one evaluation a step.
+    """UniP-p and UniC-p, p the order of the step: one evaluation a step. With noise prediction
+
+        y_t = alpha_t/alpha_s y_s - sigma_t (e^h - 1) eps_s - sigma_t B(h) sum_m a_m D_m / r_m
+
+    where D_m = eps_m - eps_s, r_m = (lambda_m - lambda_s) / h, and m runs over the p - 1
+    evaluations before s; in the corrector over the one at t, too. With data prediction likewise.
 
     The evaluation at the predicted sample corrects that sample, and the next prediction starts from
     the corrected one. What is yielded is the predicted sample, for the network sees it; the last
