@@ -1,0 +1,96 @@
+"""`mrsampler bench quality`: PSNR of each task over a folder of clean photos."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mrsampler.cli import files, loading, options, tables
+from mrsampler.cli.errors import CommandError, reason
+from mrsampler.cli.tables import Column, Row, Table
+
+
+def add(benches: Any) -> None:
+    command = benches.add_parser(
+        "quality",
+        help="PSNR of each task over a folder of clean photos",
+        description="Degrades clean photos by each task, restores them, and prints the mean PSNR "
+        "in dB before and after as a Markdown table. `worse` counts the photos whose restoration "
+        "lost more than 0.5 dB.",
+    )
+    command.set_defaults(command=run)
+    command.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="a folder of clean photos"
+    )
+    command.add_argument(
+        "--photos",
+        type=options.count,
+        default=8,
+        metavar="N",
+        help="how many of them, in order of name",
+    )
+    command.add_argument(
+        "--largest-side",
+        type=options.number(int, 32),
+        default=256,
+        metavar="PIXELS",
+        help="larger photos are first scaled down to this",
+    )
+    command.add_argument(
+        "--severity", type=options.severity, default=0.5, metavar="S", help="of the damage, 0 to 1"
+    )
+    options.add_sampler(command)
+    options.add_device(command)
+    tables.add_out(command)
+
+
+QUALITY = Table(
+    Column("task", "task", "<15"),
+    Column("degraded", "degraded", "8.2f"),
+    Column("one", "one evaluation", "14.2f"),
+    Column("restored", "restored", "8.2f"),
+    Column("gain", "gain", "+6.2f"),
+    Column("worse", "worse", "5g"),
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    from mrsampler import TASKS, folder
+    from mrsampler.bench.quality import quality
+    from mrsampler.solvers import BudgetError
+
+    tables.check_out(args.out)
+    files.check_folder(args.images)
+    paths = folder.pictures(args.images)[: args.photos]
+    if not paths:
+        raise CommandError(f"{args.images} holds no picture")
+    sampler = options.sampler(args)
+    restorer = loading.load(args, **sampler)
+    if unknown := set(restorer.tasks) - set(TASKS):
+        raise CommandError(f"no degradation for the checkpoint's {', '.join(sorted(unknown))}")
+    photos = [files.read(path).within(args.largest_side).rgb for path in paths]
+    measured = quality(restorer, photos, restorer.tasks, severity=args.severity, **sampler)
+    gained = (row | {"gain": float(row["restored"]) - float(row["degraded"])} for row in measured)
+    try:
+        rows = QUALITY.print(gained, len(restorer.tasks), "task")
+    except (BudgetError, ArithmeticError) as error:
+        raise CommandError(reason(error)) from None
+    rows.append(_mean(rows))
+    print(QUALITY.line(rows[-1]))
+    if args.out is not None:
+        settings = {
+            "checkpoint": restorer.checkpoint.name,
+            "photos": len(photos),
+            "largest_side": args.largest_side,
+            "severity": args.severity,
+        }
+        QUALITY.write(args.out, rows, settings | sampler)
+    return 0
+
+
+def _mean(rows: list[Row]) -> Row:
+    """The mean of each column, and the sum of `worse`."""
+    names = [column.name for column in QUALITY.columns if not column.is_text]
+    mean = {name: sum(row[name] for row in rows) / len(rows) for name in names}
+    return {"task": "mean"} | mean | {"worse": sum(row["worse"] for row in rows)}
