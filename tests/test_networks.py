@@ -154,3 +154,13 @@ def test_padding_reaches_the_next_multiple_and_leaves_the_picture_where_it_was(s
 def test_padding_reflects():
     x = torch.arange(20.0).reshape(1, 1, 1, 20).expand(1, 1, 16, 20)
     assert pad_to_multiple(x, 16)[0, 0, 0, 20:23].tolist() == [18.0, 17.0, 16.0]
+
+
+def test_of_a_part_it_can_be_told_the_statistics_of_the_whole():
+    network = small()
+    x, mu = pair(1, 64, 64)
+    part = (slice(None), slice(None), slice(0, 32), slice(0, 32))
+    with torch.no_grad():
+        own = network(x[part], mu[part], 50.0, 3)
+        assert torch.equal(own, network(x[part], mu[part], 50.0, 3, network.statistics(mu[part])))
+        assert not torch.allclose(own, network(x[part], mu[part], 50.0, 3, network.statistics(mu)))

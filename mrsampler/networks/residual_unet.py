@@ -55,7 +55,8 @@ class ResidualUNet(nn.Module):
     x and mu are (B, 3, H, W), of any H and W (reflect padding inside); t is a float or (B,) in
     [0, num_steps]; task is an int or (B,) index into TASKS. The embedding that steers every block
     is made of t, the task, and the mean and spread of mu's channels, so that a global change (haze,
-    night) is one multiplication away. It also sets how much of y = x - mu and of mu goes straight
+    night) is one multiplication away; of a part of a photo, `statistics` gives the whole's (B, 6).
+    It also sets how much of y = x - mu and of mu goes straight
     to the output, which depends on t and task above all.
     """
 
@@ -104,18 +105,32 @@ class ResidualUNet(nn.Module):
         zero(self.straight)
         zero(self.head)
 
-    def _embedding(self, mu: Tensor, t: float | Tensor, task: int | Tensor) -> Tensor:
+    @staticmethod
+    def statistics(mu: Tensor) -> Tensor:
+        """Mean and spread of mu's channels, (B, 6): all that the network takes over the photo."""
+        return torch.cat([mu.mean((2, 3)), mu.std((2, 3))], dim=1)
+
+    def _embedding(
+        self, mu: Tensor, t: float | Tensor, task: int | Tensor, statistics: Tensor | None
+    ) -> Tensor:
         batch = mu.shape[0]
         t = torch.as_tensor(t, dtype=mu.dtype, device=mu.device).expand(batch)
         task = torch.as_tensor(task, device=mu.device).expand(batch)
         phase = (t / self.num_steps)[:, None] * self.frequencies.to(mu.dtype)
-        statistics = torch.cat([mu.mean((2, 3)) - 0.5, mu.std((2, 3)) - 0.2], dim=1) * 4
-        features = torch.cat([phase.sin(), phase.cos(), statistics], dim=1)
+        mean, std = (self.statistics(mu) if statistics is None else statistics).chunk(2, dim=1)
+        features = torch.cat([phase.sin(), phase.cos(), 4 * (mean - 0.5), 4 * (std - 0.2)], dim=1)
         return F.silu(self.embed(features) + self.task(task))
 
-    def forward(self, x: Tensor, mu: Tensor, t: float | Tensor, task: int | Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mu: Tensor,
+        t: float | Tensor,
+        task: int | Tensor,
+        statistics: Tensor | None = None,
+    ) -> Tensor:
         height, width = x.shape[-2:]
-        embedding = self._embedding(mu, t, task)
+        embedding = self._embedding(mu, t, task, statistics)
         given = torch.cat([(x - mu) / self.scale, 4 * mu - 2], dim=1)
         straight = (given * self.straight(embedding)[:, :, None, None]).unflatten(1, (2, 3)).sum(1)
         h = F.pixel_unshuffle(pad_to_multiple(given, self.multiple), 2)
