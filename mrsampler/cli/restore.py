@@ -14,6 +14,8 @@ from mrsampler.cli import files, loading, options
 from mrsampler.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mrsampler.restorer import Restorer
     from mrsampler.trajectory import Step
 
@@ -35,6 +37,13 @@ def add(commands: Any) -> None:
         help="where the result goes: a .png, .jpg, .webp or .tiff file, or a folder that exists "
         "(default: INPUT's name with -restored.png, beside it). For a folder INPUT it is required: "
         "another folder, made if need be, whose results are all .png",
+    )
+    command.add_argument(
+        "--severity",
+        type=options.severity,
+        metavar="S",
+        help="the photo is clean: damage it first, at the size it is restored at, as the page does "
+        "(default: it is damaged already)",
     )
     options.add_sampler(command)
     command.add_argument(
@@ -75,6 +84,7 @@ class _Job:
     restorer: Restorer
     task: str
     largest_side: int
+    severity: float | None
     settings: dict[str, Any]
 
     def run(
@@ -86,7 +96,8 @@ class _Job:
         scaled = given.within(self.largest_side)
         started = time.perf_counter()
         try:
-            for step in self.restorer.trajectory(scaled.rgb, self.task, **self.settings):
+            degraded = self._degraded(scaled.rgb)
+            for step in self.restorer.trajectory(degraded, self.task, **self.settings):
                 on_step(step)
             picture = scaled.image(step.x[0].cpu())
         except (RuntimeError, MemoryError, ValueError, ArithmeticError) as error:
@@ -101,6 +112,16 @@ class _Job:
             note += f"; restored at {scaled.rgb.shape[2]} x {scaled.rgb.shape[1]} and scaled back"
         return f"wrote {target}: {width} x {height}, {step.nfe} NFE in {seconds:.1f} s{note}"
 
+    def _degraded(self, given: Tensor) -> Tensor:
+        if self.severity is None:
+            return given
+        import torch
+
+        from mrsampler import degrade
+
+        generator = torch.Generator().manual_seed(self.settings["seed"])
+        return degrade(given, self.task, self.severity, generator)
+
 
 class _CannotWriteError(CommandError):
     """The result, not the input, is the trouble: the next file would fail as well."""
@@ -108,7 +129,8 @@ class _CannotWriteError(CommandError):
 
 def _job(args: argparse.Namespace) -> _Job:
     settings = options.sampler(args) | {"seed": args.seed}
-    return _Job(loading.load(args, args.task, **settings), args.task, args.largest_side, settings)
+    restorer = loading.load(args, args.task, **settings)
+    return _Job(restorer, args.task, args.largest_side, args.severity, settings)
 
 
 def _file(args: argparse.Namespace) -> int:
