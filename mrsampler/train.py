@@ -8,10 +8,10 @@ import pickle
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,12 @@ DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then
 
 @dataclass
 class TrainConfig:
-    """What a training run is asked for; `minutes` counts training alone, over all its sessions."""
+    """What a training run is asked for; `minutes` counts training alone, over all its sessions.
+
+    `start` is a checkpoint whose weights the first session begins with. `texture` below 1 trains
+    for posterior samples drawn nearer to the posterior's mean: see `_toned_down`. Whose mean, says
+    `teacher`: a checkpoint, or None for the run's own averaged weights.
+    """
 
     images: Path
     out: Path
@@ -53,6 +58,10 @@ class TrainConfig:
     valid_photos: int = 4
     device: str = "auto"
     target: str = "velocity"
+    texture: float = 1.0
+    start: str | None = None
+    teacher: str | None = None
+    compile: bool = False
 
 
 def read_photos(folder: Path, min_side: int) -> list[Tensor]:
@@ -75,15 +84,16 @@ def read_photos(folder: Path, min_side: int) -> list[Tensor]:
 
 
 class DegradedCrops(IterableDataset):
-    """An endless stream of (x0, mu, task): crops of a photo degraded whole.
+    """An endless stream of (x0, mu, task, statistics): crops of a photo degraded whole.
 
-    Degrading the whole photo keeps the geometry of rain, blur and shadow what it is in use.
+    Degrading the whole photo keeps the geometry of rain, blur and shadow what it is in use, and the
+    statistics are those of the whole.
     """
 
     def __init__(self, photos: list[Tensor], config: TrainConfig, start: int):
         self.photos, self.config, self.start = photos, config, start
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, int]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, int, Tensor]]:
         worker = get_worker_info()
         if worker is not None:
             torch.set_num_threads(1)
@@ -104,6 +114,7 @@ class DegradedCrops(IterableDataset):
             task = integer(len(TASKS))
             severity = float(torch.rand((), generator=generator))
             mu = degrade(x0, TASKS[task], severity, generator)
+            statistics = ResidualUNet.statistics(mu[None])[0]
             for _ in range(config.crops_per_photo):
                 top, left = (integer(side - config.crop + 1) for _ in range(2))
                 window = (
@@ -111,7 +122,7 @@ class DegradedCrops(IterableDataset):
                     slice(top, top + config.crop),
                     slice(left, left + config.crop),
                 )
-                yield x0[window].contiguous(), mu[window].contiguous(), task
+                yield x0[window].contiguous(), mu[window].contiguous(), task, statistics
 
 
 def _tell(line: str) -> None:
@@ -140,27 +151,92 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _optimizers(network: ResidualUNet, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the kernels but the first and the last, AdamW for all else.
+
+    After three minutes from scratch Muon's estimates at T were 0.7 dB better than AdamW's, over the
+    ten tasks, from fewer crops.
+    """
+    kernels: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        inside = parameter.ndim == 4 and not name.startswith(("stem", "head"))
+        (kernels if inside else others).append(parameter)
+    return [
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4),
+        # Muon takes matrices: a kernel's is a view, so that its step moves the kernel.
+        _Flattened(kernels, lr=2 * rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+    ]
+
+
+class _Flattened(torch.optim.Muon):
+    """Muon over (O, I, h, w) kernels in channels-last memory, each as its (O, h w I) matrix."""
+
+    def __init__(self, kernels: list[nn.Parameter], **settings: Any):
+        self._kernels = kernels
+        super().__init__(
+            [nn.Parameter(self._matrix(kernel.detach())) for kernel in kernels], **settings
+        )
+
+    @staticmethod
+    def _matrix(kernel: Tensor) -> Tensor:
+        return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
+
+    def step(self, closure: Any = None) -> Any:
+        for matrix, kernel in zip(self.param_groups[0]["params"], self._kernels, strict=True):
+            assert kernel.grad is not None
+            gradient = kernel.grad.contiguous(memory_format=torch.channels_last)
+            matrix.grad = self._matrix(gradient)
+        return super().step(closure)
+
+
 def _loss(
-    network: ResidualUNet, process: MeanRevertingSDE, batch: list[Tensor], config: TrainConfig
+    forward: Callable[..., Tensor],
+    process: MeanRevertingSDE,
+    batch: Sequence[Tensor],
+    config: TrainConfig,
+    scale: float,
 ) -> Tensor:
     """Pseudo-Huber loss of the network's target, in units of its output scale.
 
     Half of the t are uniform on [0, T], half on [T/2, T], where x_t says little and the network
     must restore rather than denoise: the harder part, and half of a uniform-lambda grid.
     """
-    x0, mu, task = batch
+    x0, mu, task, statistics = batch
     u = (torch.arange(len(x0)) + torch.rand(len(x0))).to(x0.device) / len(x0)
     t = process.T * torch.where(u < 0.5, 2 * u, u)
     noise = torch.randn_like(x0)
     x = process.perturb(x0, mu, t, noise)
     if config.target == "velocity":
         alpha, sigma = (v.to(x0)[:, None, None, None] for v in (process.alpha(t), process.sigma(t)))
-        truth = velocity(x0 - mu, noise, alpha, sigma, process.sigma_inf) / network.scale
+        truth = velocity(x0 - mu, noise, alpha, sigma, process.sigma_inf) / scale
     else:
-        truth = noise / network.scale
+        truth = noise / scale
     with torch.autocast(x0.device.type, dtype=torch.bfloat16):
-        output = network(x, mu, t, task) / network.scale
+        output = forward(x, mu, t, task, statistics) / scale
     return ((output.float() - truth).square() + config.huber**2).sqrt().mean() - config.huber
+
+
+@torch.no_grad()
+def _toned_down(
+    teacher: Denoiser, process: MeanRevertingSDE, batch: Sequence[Tensor], texture: float
+) -> list[Tensor]:
+    """The batch with each x0 moved towards the posterior mean m: m + texture (x0 - m).
+
+    A network trained on it samples the posterior shrunk about its mean, whose squared error is
+    (1 + texture^2) / 2 of a posterior sample's. Such interpolations are the best trade of
+    distortion for perception there is (Freirich, Michaeli & Meir, A theory of the
+    distortion-perception tradeoff in Wasserstein space, 2021). m is the teacher's estimate at T,
+    where x_t says next to nothing of x0; as E[m + texture (x0 - m) | mu] = m, the run's own average
+    is a teacher that is drawn to the truth.
+    """
+    x0, mu, task, statistics = batch
+    x = process.prior(mu, torch.randn_like(mu))
+    alpha, sigma, scale = process.alpha(process.T), process.sigma(process.T), process.sigma_inf
+    with torch.autocast(mu.device.type, dtype=torch.bfloat16):
+        output = teacher(x, mu, process.T, task=task, statistics=statistics)
+    mean = mu + teacher.data(output, x - mu, mu, alpha, sigma, scale)
+    return [torch.lerp(mean, x0, texture), mu, task, statistics]
 
 
 def train(config: TrainConfig) -> Path:
@@ -175,6 +251,10 @@ def train(config: TrainConfig) -> Path:
     """
     if config.target not in TARGETS:
         raise ValueError(f"unknown target {config.target!r}; choose from {', '.join(TARGETS)}")
+    if config.texture < 1 and config.target == "noise" and config.teacher is None:
+        raise ValueError(
+            "a noise network's estimate at T is no mean: texture below 1 needs a teacher"
+        )
     if not 32 <= config.crop <= DEGRADED_SIDE:
         raise ValueError(f"crop must be from 32 to {DEGRADED_SIDE}, got {config.crop}")
     device = _device(config.device)
@@ -182,17 +262,26 @@ def train(config: TrainConfig) -> Path:
     process = MeanRevertingSDE()
     torch.manual_seed(config.seed)
     network = ResidualUNet(num_tasks=len(TASKS), num_steps=process.num_steps)
+    if config.start is not None:
+        began = cast(nn.Module, checkpoints.read(config.start).denoiser.network)
+        network.load_state_dict(began.state_dict())
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
+    teacher = Denoiser(average, "velocity")
+    if config.teacher is not None:
+        teacher = checkpoints.read(config.teacher, device).denoiser
+    forward = torch.compile(network) if config.compile else network
+    optimizers = _optimizers(network, config.learning_rate)
+    peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "history": []}
     state_path = config.out.with_name(config.out.name + ".state.pt")
     if state_path.exists():
         state = _read_state(state_path, config, device)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         progress = state["progress"]
         torch.manual_seed(config.seed + progress["step"])
 
@@ -204,7 +293,7 @@ def train(config: TrainConfig) -> Path:
             {
                 "network": network.state_dict(),
                 "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "progress": progress,
                 "target": config.target,
             },
@@ -230,15 +319,16 @@ def train(config: TrainConfig) -> Path:
     while progress["seconds"] < budget:
         batch = [value.to(device, non_blocking=True) for value in next(loader)]
         share, step = progress["seconds"] / budget, progress["step"]
-        rate = config.learning_rate * min(1, (step + 1) / 300)
-        rate *= 0.5 * (1 + math.cos(math.pi * share)) + 0.01
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = _loss(network, process, batch, config)
-        optimizer.zero_grad(set_to_none=True)
+        rate = min(1, (step + 1) / 300) * (0.5 * (1 + math.cos(math.pi * share)) + 0.01)
+        if config.texture < 1:
+            batch = _toned_down(teacher, process, batch, config.texture)
+        loss = _loss(forward, process, batch, config, network.scale)
+        network.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        for optimizer, peak in zip(optimizers, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * rate
+            optimizer.step()
         decay = min(config.ema, (step + 1) / (step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
@@ -312,7 +402,7 @@ def _card(
     settings = {
         name: value
         for name, value in asdict(config).items()
-        if name not in ("images", "out", "valid", "device")
+        if name not in ("images", "out", "valid", "device", "compile")
     }
     return {
         "architecture": "residual-unet",

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mrsampler import TASKS, MeanRevertingSDE, checkpoints, train
+from mrsampler.denoiser import Denoiser
 from mrsampler.networks import ResidualUNet
 from mrsampler.train import DegradedCrops, TrainConfig, read_photos
 
@@ -41,7 +42,9 @@ def config(folder, tmp_path, monkeypatch):
     """20 steps: a clock that says every step takes one second, and a budget of 20."""
     ticks = itertools.count()
     monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-    monkeypatch.setattr(train, "ResidualUNet", partial(ResidualUNet, **TINY))
+    tiny = partial(ResidualUNet, **TINY)
+    tiny.statistics = ResidualUNet.statistics
+    monkeypatch.setattr(train, "ResidualUNet", tiny)
     return TrainConfig(
         images=folder,
         out=tmp_path / "out" / "tiny",
@@ -118,11 +121,14 @@ def test_a_run_resumes_where_it_stopped(config, losses):
     assert after["progress"]["seconds"] == pytest.approx(26)
     card = json.loads(config.out.with_name("tiny.json").read_text())
     assert card["training"]["steps"] == 26
-    # Weights and the optimizer's moments go on from where they were.
+    # Weights and the optimizers' moments go on from where they were.
     name = "head.weight"
     drift = (after["network"][name] - before["network"][name]).abs().max()
     assert 0 < drift < 6 * 1.1 * config.learning_rate * 20 / 300
-    assert after["optimizer"]["state"][0]["step"] == 26
+    assert after["optimizers"][0]["state"][0]["step"] == 26
+    assert all(
+        state["optimizers"][1]["state"][0]["momentum_buffer"].any() for state in (before, after)
+    )
 
 
 def test_an_interrupted_run_keeps_its_last_save_and_resumes_from_it(config, monkeypatch):
@@ -223,7 +229,7 @@ class Exact(torch.nn.Module):
         super().__init__()
         self.process, self.x0, self.target = process, x0, target
 
-    def forward(self, x, mu, t, task):
+    def forward(self, x, mu, t, task, statistics):
         alpha, sigma = (
             value.float()[:, None, None, None]
             for value in (self.process.alpha(t), self.process.sigma(t))
@@ -242,10 +248,78 @@ def test_the_loss_is_least_for_what_the_denoiser_expects_of_the_network(target, 
     def loss(returned):
         torch.manual_seed(0)
         network = Exact(process, x0, returned)
-        return train._loss(network, process, [x0, mu, torch.zeros(4)], config).item()
+        batch = [x0, mu, torch.zeros(4), torch.zeros(4, 6)]
+        return train._loss(network, process, batch, config, network.scale).item()
 
     # Rounding alone is left: of float32, where sigma is small.
     assert abs(loss(target)) < 1e-4 < 0.05 < loss(other)
+
+
+class Mean(torch.nn.Module):
+    """The velocity at T of a teacher whose estimate is `mean`, wherever x_t is."""
+
+    def __init__(self, process, mean):
+        super().__init__()
+        self.process, self.mean = process, mean
+
+    def forward(self, x, mu, t, task, statistics):
+        alpha, sigma, s = self.process.alpha(t), self.process.sigma(t), self.process.sigma_inf
+        return (alpha * (x - mu) - (self.mean - mu)) * s / sigma
+
+
+def test_texture_draws_the_truth_towards_the_teachers_mean_and_leaves_the_rest():
+    process = MeanRevertingSDE()
+    x0, mu, mean = torch.rand(3, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    batch = [x0, mu, torch.tensor([3, 4]), torch.rand(2, 6)]
+    teacher = Denoiser(Mean(process, mean), "velocity")
+    toned = train._toned_down(teacher, process, batch, 0.25)
+    torch.testing.assert_close(toned[0], mean + 0.25 * (x0 - mean), rtol=0, atol=1e-5)
+    assert all(one is other for one, other in zip(toned[1:], batch[1:], strict=True))
+
+
+def test_a_run_of_less_texture_says_so_in_its_card_and_can_be_gone_on_with(config):
+    train.train(replace(config, minutes=3 / 60))
+    path = train.train(replace(config, minutes=6 / 60, texture=0.5))
+    training = checkpoints.read(path).card["training"]
+    assert training["settings"]["texture"] == 0.5 and training["steps"] == 6
+
+
+def test_a_noise_network_of_less_texture_needs_a_teacher(config, tmp_path):
+    noise = replace(config, minutes=2 / 60, target="noise", texture=0.5)
+    with pytest.raises(ValueError, match="teacher"):
+        train.train(noise)
+    teacher = train.train(replace(config, minutes=2 / 60, out=tmp_path / "teacher"))
+    path = train.train(replace(noise, teacher=str(teacher)))
+    assert checkpoints.read(path).denoiser.target == "noise"
+
+
+def test_a_run_begins_with_the_weights_of_another_checkpoint(config, losses, tmp_path):
+    path = train.train(config)
+    still = replace(config, start=str(path), minutes=2 / 60, learning_rate=1e-12)
+    again = train.train(replace(still, out=tmp_path / "again"))
+    one, other = (checkpoints.read(p).denoiser.network.state_dict() for p in (path, again))
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=0, atol=1e-6)
+    with pytest.raises(FileNotFoundError):
+        train.train(replace(config, out=tmp_path / "none", start=str(tmp_path / "none")))
+
+
+def test_muons_step_moves_the_kernels_themselves(config):
+    torch.manual_seed(0)
+    network = ResidualUNet(**TINY).to(memory_format=torch.channels_last)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    adam, muon = train._optimizers(network, 1e-3)
+    x, mu = torch.rand(2, 1, 3, 32, 32)
+    torch.nn.init.normal_(network.head.weight)
+    network(x, mu, 50.0, 3).square().sum().backward()
+    muon.step()
+    moved = {n for n, v in network.state_dict().items() if not torch.equal(v, before[n])}
+    kernels = {n for n, v in before.items() if v.ndim == 4 and not n.startswith(("stem", "head"))}
+    # At the very start the blocks' second kernels are 0 and pass no gradient to the first.
+    assert {n for n in kernels if "conv1" not in n} <= moved <= kernels | {"head.weight"}
+    assert sum(len(g["params"]) for o in (adam, muon) for g in o.param_groups) == len(
+        list(network.parameters())
+    )
 
 
 # --- the data ------------------------------------------------------------------------------------
@@ -258,7 +332,7 @@ def crops(folder, count, **settings):
 
 def same(one, other):
     return all(
-        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) and a[2] == b[2]
+        all(torch.equal(a[i], b[i]) for i in (0, 1, 3)) and a[2] == b[2]
         for a, b in zip(one, other, strict=True)
     )
 
@@ -277,7 +351,7 @@ def test_a_resumed_run_sees_other_crops(folder):
 
 
 def test_crops_are_pictures_of_the_size_asked_for(folder):
-    for x0, mu, task in crops(folder, 40):
+    for x0, mu, task, _ in crops(folder, 40):
         assert x0.shape == mu.shape == (3, 32, 32)
         for image in (x0, mu):
             assert image.dtype == torch.float32 and image.min() >= 0 and image.max() <= 1
@@ -285,7 +359,7 @@ def test_crops_are_pictures_of_the_size_asked_for(folder):
 
 
 def test_every_task_and_every_photo_turns_up(folder):
-    tasks = {task for _, _, task in crops(folder, 300, crops_per_photo=1)}
+    tasks = {task for _, _, task, _ in crops(folder, 300, crops_per_photo=1)}
     assert tasks == set(range(len(TASKS)))
 
 
@@ -297,7 +371,7 @@ def test_mu_is_the_degraded_x0_of_the_task_it_says(folder, monkeypatch):
         return image / 2 + TASKS.index(task) / 100
 
     monkeypatch.setattr(train, "degrade", degrade)
-    for x0, mu, task in crops(folder, 40, crops_per_photo=1):
+    for x0, mu, task, _ in crops(folder, 40, crops_per_photo=1):
         torch.testing.assert_close(mu, x0 / 2 + task / 100)
     severities = [severity for _, severity in seen]
     assert 0 <= min(severities) < 0.2 and 0.8 < max(severities) <= 1
@@ -310,6 +384,16 @@ def test_a_photo_is_degraded_whole_before_it_is_cropped(folder, monkeypatch):
     )
     crops(folder, 6)
     assert set(shapes) == {(3, 72, 72)}
+
+
+def test_the_statistics_are_those_of_the_whole_photo(folder, monkeypatch):
+    monkeypatch.setattr(train, "degrade", lambda image, *rest: image * 0 + torch.rand(3, 1, 1))
+    for _, mu, _, statistics in crops(folder, 6):
+        torch.testing.assert_close(statistics[:3], mu[:, 0, 0])
+        assert statistics[3:].abs().max() < 1e-6
+    monkeypatch.undo()
+    wholes = crops(folder, 40)
+    assert any(not torch.allclose(s[:3], mu.mean((1, 2)), atol=0.01) for _, mu, _, s in wholes)
 
 
 def test_photos_too_small_and_files_that_are_none_are_left_out(folder):

@@ -98,6 +98,27 @@ def add(commands: Any) -> None:
         default="velocity",
         help="what the network predicts",
     )
+    command.add_argument(
+        "--texture",
+        type=options.number(float, 0, 1),
+        default=1.0,
+        help="1: samples of the posterior; less: drawn nearer to its mean, smoother and closer to "
+        "the truth",
+    )
+    command.add_argument(
+        "--teacher",
+        metavar="NAME",
+        help="the checkpoint whose one-evaluation estimate is that mean (default: this run's)",
+    )
+    command.add_argument(
+        "--from",
+        dest="start",
+        metavar="NAME",
+        help="a checkpoint of this architecture to begin with (default: random weights)",
+    )
+    command.add_argument(
+        "--compile", action="store_true", help="compile the network first: needs a C++ compiler"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         path = train(config)
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         raise CommandError(reason(error)) from None
     print(f"wrote {path}")
     return 0
