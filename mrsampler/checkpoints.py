@@ -122,5 +122,5 @@ def read(name_or_path: str | Path, device: torch.device | str | None = None) -> 
         raise ValueError(f"{path.name} does not hold the weights its card says: {reason}") from None
     network.eval().requires_grad_(False)
     network.to(device or "cpu")
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     return Checkpoint(path.stem, denoiser, process, tasks, card)
