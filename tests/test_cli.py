@@ -655,6 +655,13 @@ def test_settings_of_the_sampler_reach_it(here, checkpoint):
     assert not np.array_equal(pixels(Path("denoised.png")), pixels(Path("ddim.png")))
 
 
+def copied(checkpoint):
+    """A copy that a test may change."""
+    for suffix in (".json", ".safetensors"):
+        Path("mine" + suffix).write_bytes(Path(checkpoint).with_suffix(suffix).read_bytes())
+    return "mine.safetensors"
+
+
 def test_bench_quality_prints_and_writes_the_table(here, checkpoint, capsys, calls):
     Path("clean").mkdir()
     for i in range(3):
@@ -690,6 +697,25 @@ def test_bench_quality_prints_and_writes_the_table(here, checkpoint, capsys, cal
         assert row["degraded"] == other["degraded"] and row["restored"] != other["restored"]
 
 
+def test_bench_quality_says_whether_the_field_can_be_solved_and_writes_the_card(
+    here, checkpoint, capsys, calls
+):
+    Path("clean").mkdir()
+    picture(48, 32).save("clean/a.png")
+    mine = copied(checkpoint)
+    argv = ["bench", "quality", "--images", "clean", "--checkpoint", mine, "--nfe", "50"]
+    assert cli.main([*argv, "--field", "--card"]) == 0
+    assert len(calls) == len(mrs.TASKS) * (50 + 50 + 200)
+    assert "50 to 200" in capsys.readouterr().out
+    card = json.loads(Path(mine).with_suffix(".json").read_text())
+    assert [row["task"] for row in card["held_out"]] == list(mrs.TASKS)
+    assert card["held_out_settings"]["photos"] == 1
+    for row in card["held_out"]:
+        assert row["at_50"] == row["restored"], "the same run"
+        assert 0 < row["apart"] < 255
+    mrs.load(mine)
+
+
 def test_bench_quality_of_a_run_that_ends_early_is_one_line(here, checkpoint, capsys):
     Path("clean").mkdir()
     picture().save("clean/a.png")
@@ -704,8 +730,8 @@ def test_bench_refuses_a_checkpoint_of_other_tasks(here, checkpoint, capsys):
     Path("clean").mkdir()
     picture().save("clean/a.png")
     card = json.loads(Path(checkpoint).with_suffix(".json").read_text())
+    copied(checkpoint)
     Path("mine.json").write_text(json.dumps(card | {"tasks": ["noisy", "scratched"]}))
-    Path("mine.safetensors").write_bytes(Path(checkpoint).read_bytes())
     line = refused(capsys, "bench", "quality", "--images", "clean", "--checkpoint", "mine")
     assert "scratched" in line and "noisy" not in line
 

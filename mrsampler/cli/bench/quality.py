@@ -40,6 +40,15 @@ def add(benches: Any) -> None:
     command.add_argument(
         "--severity", type=options.severity, default=0.5, metavar="S", help="of the damage, 0 to 1"
     )
+    command.add_argument(
+        "--field",
+        action="store_true",
+        help="also whether the network's PF-ODE can be solved: PSNR at 50 evaluations, and how far "
+        "the solutions at 50 and 200 are apart, in 1/255 (slow)",
+    )
+    command.add_argument(
+        "--card", action="store_true", help="also write the rows to the checkpoint's card"
+    )
     options.add_sampler(command)
     options.add_device(command)
     tables.add_out(command)
@@ -53,10 +62,15 @@ QUALITY = Table(
     Column("gain", "gain", "+6.2f"),
     Column("worse", "worse", "5g"),
 )
+FIELD = Table(
+    *QUALITY.columns,
+    Column("at_50", "at 50", "6.2f"),
+    Column("apart", "50 to 200", "9.2f"),
+)
 
 
 def run(args: argparse.Namespace) -> int:
-    from mrsampler import TASKS, folder
+    from mrsampler import TASKS, checkpoints, folder
     from mrsampler.bench.quality import quality
     from mrsampler.solvers import BudgetError
 
@@ -70,27 +84,37 @@ def run(args: argparse.Namespace) -> int:
     if unknown := set(restorer.tasks) - set(TASKS):
         raise CommandError(f"no degradation for the checkpoint's {', '.join(sorted(unknown))}")
     photos = [files.read(path).within(args.largest_side).rgb for path in paths]
-    measured = quality(restorer, photos, restorer.tasks, severity=args.severity, **sampler)
+    table = FIELD if args.field else QUALITY
+    measured = quality(
+        restorer, photos, restorer.tasks, severity=args.severity, field=args.field, **sampler
+    )
     gained = (row | {"gain": float(row["restored"]) - float(row["degraded"])} for row in measured)
     try:
-        rows = QUALITY.print(gained, len(restorer.tasks), "task")
+        rows = table.print(gained, len(restorer.tasks), "task")
     except (BudgetError, ArithmeticError) as error:
         raise CommandError(reason(error)) from None
-    rows.append(_mean(rows))
-    print(QUALITY.line(rows[-1]))
+    settings = {
+        "checkpoint": restorer.checkpoint.name,
+        "photos": len(photos),
+        "largest_side": args.largest_side,
+        "severity": args.severity,
+    }
+    settings |= sampler
+    mean = _mean(rows, table)
+    print(table.line(mean))
     if args.out is not None:
-        settings = {
-            "checkpoint": restorer.checkpoint.name,
-            "photos": len(photos),
-            "largest_side": args.largest_side,
-            "severity": args.severity,
-        }
-        QUALITY.write(args.out, rows, settings | sampler)
+        table.write(args.out, [*rows, mean], settings)
+    if args.card:
+        rounded = [
+            {k: round(v, 2) if isinstance(v, float) else v for k, v in r.items()} for r in rows
+        ]
+        held = {"held_out": rounded, "held_out_settings": settings}
+        print(f"wrote {checkpoints.add_to_card(args.checkpoint, held)}")
     return 0
 
 
-def _mean(rows: list[Row]) -> Row:
+def _mean(rows: list[Row], table: Table) -> Row:
     """The mean of each column, and the sum of `worse`."""
-    names = [column.name for column in QUALITY.columns if not column.is_text]
+    names = [column.name for column in table.columns if not column.is_text]
     mean = {name: sum(row[name] for row in rows) / len(rows) for name in names}
     return {"task": "mean"} | mean | {"worse": sum(row["worse"] for row in rows)}
