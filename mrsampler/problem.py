@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mrsampler.degradations import degrade
 from mrsampler.denoiser import Denoiser
+from mrsampler.metrics import rmse
 from mrsampler.playground import Mixture
 from mrsampler.process import MeanRevertingSDE, Process
 from mrsampler.restorer import Restorer
@@ -63,7 +64,7 @@ class Problem:
 
     def error(self, x: Tensor) -> float:
         """The root mean square distance of x to the solution, in `unit`s."""
-        return (x.double() - self.solution).square().mean().sqrt().item() / self.unit
+        return rmse(x, self.solution) / self.unit
 
     @cached_property
     def uncertainty(self) -> float:
