@@ -1,6 +1,7 @@
 // Hands over the untouched upload: gradio's own image input would decode and re-encode it.
 const zone = element.querySelector('.zone'), input = zone.querySelector('input'), image = zone.querySelector('img');
-const locked = () => ['running', 'waiting'].includes(document.body.dataset.run);
+const tab = element.closest('.tabitem'); // another tab has a photo of its own
+const locked = () => element.closest('[inert]');
 async function take(file) {
   if (!file || locked()) return;
   image.onerror = () => image.removeAttribute('src');
@@ -8,7 +9,7 @@ async function take(file) {
   try {
     const sent = await upload(file);
     props.value = { path: sent.path, url: sent.url, orig_name: file.name, meta: { _type: 'gradio.FileData' } };
-    document.dispatchEvent(new CustomEvent('own-photo'));
+    tab.dispatchEvent(new CustomEvent('own-photo'));
     trigger('photo');
   } catch (error) {
     image.removeAttribute('src'); // gradio has already said why
@@ -24,8 +25,8 @@ for (const name of ['dragover', 'dragleave', 'drop']) {
 }
 document.addEventListener('paste', (event) => {
   const file = [...(event.clipboardData?.files || [])][0];
-  if (!file || /INPUT|TEXTAREA/.test(document.activeElement.tagName)) return;
+  if (!file || !element.offsetParent || /INPUT|TEXTAREA/.test(document.activeElement.tagName)) return;
   event.preventDefault();
   take(file);
 });
-document.addEventListener('example-photo', (event) => { image.src = event.detail; });
+tab.addEventListener('example-photo', (event) => { image.src = event.detail; });
