@@ -1,0 +1,34 @@
+"""A plotly figure as a component that follows the page's theme; its library is served from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from mrsampler.ui.components import PLOTLY, served, web
+from mrsampler.ui.figures import GRID, INK
+
+
+def chart(name: str, label: str, figure: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
+    """A place for figures: its value, or what a `chart` event of this name brings in the browser.
+
+    `label` describes it for those who cannot see it. Raises no error for an empty one: it waits.
+    """
+    script = f'<script src="{served(PLOTLY)}"></script>'
+    return gr.HTML(figure, name=name, label=label, head=script, **web("chart"), **options)
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A plain figure's layout in the page's ink, with these axes."""
+    axis = {"color": INK, "gridcolor": GRID, "zeroline": False, "automargin": True}
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 12},
+        "margin": {"l": 52, "r": 12, "t": 8, "b": 40},
+        "hovermode": "closest",
+        "showlegend": False,
+        "xaxis": axis | x,
+        "yaxis": axis | y,
+    } | more
