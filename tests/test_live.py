@@ -97,10 +97,12 @@ def test_a_run_that_ends_elsewhere_is_done_when_nothing_follows():
     assert moments[-1].results[0].nfe == 2
 
 
-def test_updates_are_coalesced_and_slow_ones_are_not():
-    # 8 calls in no time fit into one update's span, and the last frames come at the end.
-    assert len(list(race(Network()).moments())) <= 3
-    assert len(list(race(Network(seconds=0.1)).moments())) == 6
+@pytest.mark.parametrize(("rate", "updates"), [(1e-6, 2), (math.inf, 6)])
+def test_updates_are_coalesced_to_a_rate(monkeypatch, rate, updates):
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", rate)
+    moments = list(race(Network()).moments())
+    assert len(moments) == updates  # x_T at once, and the last frames at the end
+    assert [frame["index"] for moment in moments for frame in moment.frames] == list(range(6))
 
 
 def test_nothing_is_evaluated_once_it_is_to_stop():
@@ -123,9 +125,30 @@ def test_closing_it_stops_the_work():
 
 
 def test_without_the_truth_there_is_no_score():
-    last = list(race(Network(), truth=False).moments())[-1]
-    assert all(result.psnr is None and result.ssim is None for result in last.results)
-    assert all(frame["a"]["psnr"] is None for frame in last.frames if "a" in frame)
+    frames = [f for moment in race(Network(), truth=False).moments() for f in moment.frames]
+    told = [frame["a"] for frame in frames if "a" in frame]
+    assert len(told) == 4
+    assert all(state["of_x"] is None and state["of_x0"] is None for state in told)
+
+
+def test_x_t_is_measured_by_psnr_and_what_is_predicted_or_sampled_in_full():
+    told = [f["a"] for moment in race(Network()).moments() for f in moment.frames if "a" in f]
+    assert told[0]["of_x0"] is None, "nothing is predicted at x_T"
+    for state in told[:3]:
+        assert state["of_x"]["psnr"] > 0 and state["of_x"]["ssim"] is None
+    for quality in (*(state["of_x0"] for state in told[1:]), told[3]["of_x"]):
+        assert quality["psnr"] > 0 and quality["ssim"] > 0 and quality["swd"] >= 0
+
+
+def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends():
+    entrants = [ENTRANTS[0], Entrant("b", "Posterior", "posterior", 100, "uniform-t")]
+    moments = list(race(Network(), entrants=entrants).moments())
+    stills = [still for moment in moments for still in moment.stills if still.key == "b"]
+    assert [still.nfe for still in stills] == list(range(101))
+    assert all(still.of_x0.psnr > 0 for still in stills[1:])
+    whole = [still.nfe for still in stills if still.of_x0 and still.of_x0.swd is not None]
+    assert whole[:8] == [1, 2, 3, 4, 5, 6, 7, 8] and whole[-1] == 100 and len(whole) <= 22
+    assert [still.nfe for still in stills if still.x0] == whole
 
 
 def test_its_moments_can_cross_to_another_process():

@@ -15,6 +15,7 @@ from mrsampler.timesteps import SPACINGS
 # What the page opens with, and the race that it has recorded.
 SAMPLER, NFE = "mrs-ode-d-2", 8
 BASELINE, BASELINE_NFE = "posterior", 100
+LARGEST_SIDES, LARGEST_SIDE = (256, 384, 512), 384
 USUAL_SPACINGS = (OPTIMISED, "blend")
 """The first of them that a run can take is its default."""
 

@@ -19,14 +19,20 @@ def served(path: Path) -> str:
     return f"gradio_api/file={quote(str(path))}"
 
 
-def web(name: str) -> dict[str, Any]:
-    """The keyword arguments of gr.HTML for web/NAME.html, .css and .js."""
+def web(name: str, *scripts: str) -> dict[str, Any]:
+    """The keyword arguments of gr.HTML for web/NAME.html, .css and .js.
+
+    More `scripts` of web/ run after its own, in one scope with it.
+    """
     parts = {"html_template": ".html", "css_template": ".css", "js_on_load": ".js"}
     found = {
         argument: path.read_text(encoding="utf-8")
         for argument, suffix in parts.items()
         if (path := WEB / f"{name}{suffix}").exists()
     }
+    if scripts:
+        more = [(WEB / f"{script}.js").read_text(encoding="utf-8") for script in scripts]
+        found["js_on_load"] = "\n".join([found["js_on_load"], *more])
     return {"apply_default_css": False, "padding": False, **found}
 
 

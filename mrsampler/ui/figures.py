@@ -12,8 +12,10 @@ from torch import Tensor
 from mrsampler.projection import TrajectoryPCA
 from mrsampler.trajectory import Step
 
-# Okabe-Ito. The page replaces the stand-ins INK and GRID by its text and line colours.
+# Okabe-Ito, in the order of their keys: the sampler, the baseline, those pinned from earlier runs.
+# The page replaces the stand-ins INK and GRID by its text and line colours.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8a8a8a"
+COLOURS = {"a": BLUE, "b": VERMILION, "p1": "#CC79A7", "p2": "#56B4E9", "p3": "#009E73"}
 INK, GRID = "rgb(1, 2, 3)", "rgb(3, 2, 1)"
 
 _HOVER = (
@@ -52,13 +54,15 @@ class TrajectoryPlot:
         self._notes[key].append((step.nfe, step.t, step.lam, quality))
 
     def figure(self, dimensions: int) -> dict[str, Any]:
-        """A plotly figure, one trace a sampler and one of landmarks.
+        """A plotly figure, one trace a sampler, named by its key, and one of landmarks.
 
         A plain dict: `plotly.graph_objects.Figure` of it would cost 20 ms an update to validate.
         """
         projection = self._pca.project(dimensions)
         points = projection.points
-        traces = [self._trace(line, points[line.key], dimensions) for line in self._lines]
+        # What is pinned lies beneath.
+        lines = [*self._lines[2:], *self._lines[:2]]
+        traces = [self._trace(line, points[line.key], dimensions) for line in lines]
         traces.append(self._landmarks(points, dimensions))
         axes = self._axes(np.concatenate(list(points.values())), projection.share)
         layout: dict[str, Any] = {
@@ -79,10 +83,6 @@ class TrajectoryPlot:
         return {"data": traces, "layout": layout}
 
     def _trace(self, line: Line, xyz: NDArray[np.float64], dimensions: int) -> dict[str, Any]:
-        n = len(xyz)
-        # From pale (x_T) to full colour (now); the current point is the largest.
-        fade = np.linspace(0.3, 1, n) if n > 1 else np.ones(1)
-        r, g, b = (int(line.colour[i : i + 2], 16) for i in (1, 3, 5))
         small, large = (6, 13) if dimensions == 2 else (3, 7)
         return {
             "type": "scatter" if dimensions == 2 else "scatter3d",
@@ -90,13 +90,13 @@ class TrajectoryPlot:
             "name": line.key,
             "meta": line.label,
             **_coordinates(xyz),
-            "line": {"color": f"rgba({r},{g},{b},0.45)", "width": 2 if dimensions == 2 else 4},
+            "line": {"width": 2 if dimensions == 2 else 4} | _line_colour(line),
             "marker": {
-                "color": [f"rgba({r},{g},{b},{a:.2f})" for a in fade],
-                "size": [small] * (n - 1) + [large],
+                "size": [small] * (len(xyz) - 1) + [large],
                 "opacity": 1,
                 "line": {"width": 0},
-            },
+            }
+            | _fading(line, len(xyz)),
             "customdata": [list(note) for note in self._notes[line.key]],
             "hovertemplate": _HOVER,
         }
@@ -149,6 +149,46 @@ class TrajectoryPlot:
                 **({"showbackground": False} if dimensions == 3 else {}),
             }
         return axes
+
+
+def pinned(figures: dict[str, Any], key: str, line: Line) -> dict[str, Any]:
+    """The figures with sampler `key`'s line drawn once more, as `line`, around the one there is."""
+
+    def again(trace: dict[str, Any]) -> dict[str, Any]:
+        marker = trace["marker"] | _fading(line, len(trace["x"]))
+        marker["size"] = [size * 1.8 for size in trace["marker"]["size"]]
+        width = {"width": 3 * trace["line"]["width"]}
+        names = {"name": line.key, "meta": line.label}
+        return trace | names | {"marker": marker, "line": width | _line_colour(line)}
+
+    return {
+        n: figure
+        | {"data": [again(t) for t in figure["data"] if t["name"] == key] + figure["data"]}
+        for n, figure in figures.items()
+    }
+
+
+def unpinned(figures: dict[str, Any], key: str) -> dict[str, Any]:
+    """The figures without line `key`."""
+    return {
+        n: figure | {"data": [trace for trace in figure["data"] if trace["name"] != key]}
+        for n, figure in figures.items()
+    }
+
+
+def _line_colour(line: Line) -> dict[str, str]:
+    return {"color": _rgba(line.colour, 0.45)}
+
+
+def _fading(line: Line, n: int) -> dict[str, list[str]]:
+    """From pale (x_T) to full colour (now)."""
+    shades = np.linspace(0.3, 1, n) if n > 1 else np.ones(1)
+    return {"color": [_rgba(line.colour, shade) for shade in shades]}
+
+
+def _rgba(colour: str, opacity: float) -> str:
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},{opacity:.2f})"
 
 
 def _coordinates(points: NDArray[np.float64]) -> dict[str, list[float]]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from mrsampler import metrics
 from mrsampler.advice import advice
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
 from mrsampler.trajectory import Step, race
-from mrsampler.ui.figures import BLUE, VERMILION, Line, TrajectoryPlot
-from mrsampler.ui.frames import jpeg
+from mrsampler.ui.figures import COLOURS, Line, TrajectoryPlot
+from mrsampler.ui.frames import Kept, jpeg, within
+from mrsampler.ui.quality import Judge, Quality, due_after
 
 UPDATES_PER_SECOND = 12
 
@@ -34,32 +34,86 @@ class Entrant:
 
 @dataclass(frozen=True)
 class Result:
-    """Where a sampler is by now: x_t (3, H, W) on the CPU, and its numbers."""
+    """Where a sampler is by now: x_t (3, H, W) on the CPU."""
 
     entrant: Entrant
     image: Tensor
     nfe: int
     seconds: float
-    psnr: float | None
-    ssim: float | None
     done: bool
+
+
+@dataclass(frozen=True)
+class Still:
+    """What is kept of one step of sampler `key`.
+
+    `of_x` and `of_x0` are the qualities of x_t and of the predicted x_0, None without a truth;
+    `x0` is kept where that is to be measured whole. `done` marks the last step: its x_t is the
+    sample.
+    """
+
+    key: str
+    index: int
+    nfe: int
+    t: float
+    lam: float
+    seconds: float
+    x: Kept
+    x0: Kept | None
+    of_x: Quality | None
+    of_x0: Quality | None
+    done: bool
+
+    @property
+    def psnr(self) -> float | None:
+        """That of x_t, in dB."""
+        return self.of_x.psnr if self.of_x else None
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What the page shows of it: all but the pictures, as plain values."""
+        return {
+            "step": self.index,
+            "nfe": self.nfe,
+            "t": self.t,
+            "lam": self.lam,
+            "seconds": self.seconds,
+            "of_x": self.of_x and asdict(self.of_x),
+            "of_x0": self.of_x0 and asdict(self.of_x0),
+            "done": self.done,
+        }
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A sampler of an earlier run on the same photo, whose line stays: its stills, thinned."""
+
+    key: str
+    label: str
+    nfe: int
+    stills: tuple[Still, ...]
 
 
 @dataclass(frozen=True)
 class Moment:
     """What the page is told at once: the frames since the last moment, and where all are by now.
 
-    Plain values and CPU tensors: on ZeroGPU it comes out of another process.
+    `stills` are what to keep of those frames. Plain values and CPU tensors: on ZeroGPU it comes
+    out of another process.
     """
 
     frames: list[dict[str, Any]]
     figures: dict[str, Any]
     results: list[Result]
     advice: str | None
+    stills: list[Still]
 
 
 class LiveRace:
-    """Two samplers from one x_T over one network, one step each a tick."""
+    """Two samplers from one x_T over one network, one step each a tick.
+
+    The lines of `pins` are drawn beside theirs, in one basis.
+    """
 
     def __init__(
         self,
@@ -69,8 +123,9 @@ class LiveRace:
         task: str,
         entrants: Sequence[Entrant],
         seed: int,
+        pins: Sequence[Pin] = (),
     ):
-        self._degraded, self._truth, self._task = degraded, truth, task
+        self._degraded, self._task = degraded, task
         self._entrants = entrants
         process = restorer.process
         # Where sigma_0 = 0 one step more goes there.
@@ -81,15 +136,22 @@ class LiveRace:
             )
             for e in entrants
         ]
-        lines = tuple(
-            Line(e.key, e.label, colour)
-            for e, colour in zip(entrants, (BLUE, VERMILION), strict=True)
-        )
+        labels = {e.key: e.label for e in entrants} | {pin.key: pin.label for pin in pins}
+        lines = tuple(Line(key, label, COLOURS[key]) for key, label in labels.items())
         # On the frames' own device, so that they are not copied to be projected.
+        shown, truth = within(degraded), None if truth is None else within(truth)
         device = restorer.device
         self._plot = TrajectoryPlot(
-            lines, degraded.to(device), None if truth is None else truth.to(device)
+            lines, shown.to(device), None if truth is None else truth.to(device)
         )
+        for pin in pins:
+            for still in pin.stills:
+                step = Step(
+                    still.index, still.t, still.lam, still.x.image, None, still.nfe, still.seconds
+                )
+                self._plot.add(pin.key, step, still.psnr)
+        self._judge = None if truth is None else Judge(truth)
+        self._due = {entrant.key: 0 for entrant in entrants}
         self._latest: dict[str, tuple[Step, Result]] = {}
 
     def moments(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[Moment]:
@@ -99,16 +161,19 @@ class LiveRace:
         FloatingPointError if the network returns values that are not finite.
         """
         frames: list[dict[str, Any]] = []
+        stills: list[Still] = []
         sentence, due, late = None, 0.0, False
         ticks = race(*self._runs)
         try:
             for index, steps in enumerate(ticks):
-                frames.append(self._frame(index, steps))
+                frame, new = self._frame(index, steps)
+                frames.append(frame)
+                stills += new
                 if index == 1:
                     sentence = advice(self._degraded, self._task, steps[0].x0)
                 if time.perf_counter() >= due:
-                    yield self._moment(frames, sentence)
-                    frames, due = [], time.perf_counter() + 1 / UPDATES_PER_SECOND
+                    yield self._moment(frames, sentence, stills)
+                    frames, stills, due = [], [], time.perf_counter() + 1 / UPDATES_PER_SECOND
                 if stopped():
                     break
             else:
@@ -116,23 +181,53 @@ class LiveRace:
         finally:
             ticks.close()  # type: ignore[attr-defined]
         if frames or late:
-            yield self._moment(frames, sentence)
+            yield self._moment(frames, sentence, stills)
 
-    def _moment(self, frames: list[dict[str, Any]], sentence: str | None) -> Moment:
+    def _moment(
+        self, frames: list[dict[str, Any]], sentence: str | None, stills: list[Still]
+    ) -> Moment:
         figures = {str(n): self._plot.figure(n) for n in (2, 3)}
-        return Moment(frames, figures, [result for _, result in self._latest.values()], sentence)
+        results = [result for _, result in self._latest.values()]
+        return Moment(frames, figures, results, sentence, stills)
 
-    def _frame(self, index: int, steps: tuple[Step, ...]) -> dict[str, Any]:
+    def _frame(self, index: int, steps: tuple[Step, ...]) -> tuple[dict[str, Any], list[Still]]:
         """What is new at a tick: nothing, for a sampler that is done."""
         frame: dict[str, Any] = {"index": index}
+        stills = []
         for entrant, step in zip(self._entrants, steps, strict=True):
-            if entrant.key in self._latest and self._latest[entrant.key][0] is step:
+            key = entrant.key
+            if key in self._latest and self._latest[key][0] is step:
                 continue
-            result = self._measure(entrant, step)
-            self._latest[entrant.key] = step, result
-            self._plot.add(entrant.key, step, result.psnr)
-            frame[entrant.key] = _panel(step, result)
-        return frame
+            done = self._done(entrant, step)
+            image = step.x[0].cpu()
+            self._latest[key] = step, Result(entrant, image, step.nfe, step.seconds, done)
+            pictures = [within(image)] + ([] if step.x0 is None else [within(step.x0[0]).cpu()])
+            still = self._still(key, step, pictures, done)
+            shown = step if image is pictures[0] else replace(step, x=pictures[0][None])
+            self._plot.add(key, shown, still.psnr)
+            frame[key] = still.numbers | {"x": jpeg(pictures[0]), "x0": jpeg(pictures[-1])}
+            stills.append(still)
+        return frame, stills
+
+    def _still(self, key: str, step: Step, pictures: list[Tensor], done: bool) -> Still:
+        """Measures x_t, and the predicted x_0 if there is one."""
+        whole, judge = done or step.nfe >= self._due[key], self._judge
+        if whole:
+            self._due[key] = due_after(step.nfe)
+        predicted = pictures[1] if len(pictures) > 1 else None
+        return Still(
+            key,
+            step.index,
+            step.nfe,
+            step.t,
+            step.lam,
+            step.seconds,
+            Kept.of(pictures[0]),
+            Kept.of(predicted.clamp(0, 1)) if predicted is not None and whole else None,
+            judge(pictures[0], whole=done) if judge else None,
+            judge(predicted, whole) if judge and predicted is not None else None,
+            done,
+        )
 
     def _finish(self) -> bool:
         """Marks all as done. True for news: one that ended elsewhere than at the process's end."""
@@ -147,23 +242,19 @@ class LiveRace:
             return step.nfe >= entrant.nfe  # as published it does not reach the end
         return step.t <= self._end
 
-    def _measure(self, entrant: Entrant, step: Step) -> Result:
-        image = step.x[0].cpu()
-        quality: tuple[float | None, float | None] = (None, None)
-        if self._truth is not None:
-            quality = metrics.psnr(image, self._truth), metrics.ssim(image, self._truth)
-        return Result(entrant, image, step.nfe, step.seconds, *quality, self._done(entrant, step))
 
+def distances(stills: Sequence[Still]) -> list[float | None]:
+    """How far each predicted x_0 of one sampler is from its last x_t, root mean square in 1/255.
 
-def _panel(step: Step, result: Result) -> dict[str, Any]:
-    return {
-        "x": jpeg(result.image),
-        "x0": jpeg(result.image if step.x0 is None else step.x0[0]),
-        "nfe": step.nfe,
-        "t": step.t,
-        "lam": step.lam,
-        "seconds": step.seconds,
-        "psnr": result.psnr,
-        "ssim": result.ssim,
-        "done": result.done,
-    }
+    Of pictures in 8 bits; None where none was kept.
+    """
+    if not stills:
+        return []
+    sample = stills[-1].x.image.clamp(0, 1)
+
+    def distance(still: Still) -> float | None:
+        if still.x0 is None:
+            return None
+        return 255 * (still.x0.image - sample).square().mean().sqrt().item()
+
+    return [distance(still) for still in stills]

@@ -9,10 +9,10 @@ from mrsampler.examples import examples
 from mrsampler.restorer import OPTIMISED
 from mrsampler.ui import choices, restore, session
 from mrsampler.ui.examples import example_photo
-from mrsampler.ui.live import LiveRace
+from mrsampler.ui.live import LiveRace, Still
 
 SIDE = 224
-EVERY = 6  # of the frames after the first samples are done, to keep the file small
+DENSE = 12  # the first frames, all of which are kept
 
 
 def main() -> None:
@@ -26,14 +26,19 @@ def main() -> None:
     ]
     race = LiveRace(restorer, shown.degraded, shown.truth, first.task, entrants, 0)
     updates: list[dict] = []
-    for tick, moment in enumerate(race.moments()):
-        finished = all(result.done for result in moment.results)
-        if tick > 10 and tick % EVERY and not finished:
-            continue
-        frame = moment.frames[-1] | {"index": len(updates)}
-        update = {"run": "recorded", "state": "running", "say": restore.say(moment, shown)}
-        updates.append(update | {"frames": [frame], "figures": moment.figures})
+    kept: dict[str, list[Still]] = {e.key: [] for e in entrants}
+    for moment in race.moments():
+        for still in moment.stills:
+            kept[still.key].append(still)
+        # The frames that the curves have a dot for; they grow apart, as on their axis.
+        measured = {s.index for s in moment.stills if s.x0 is not None or s.index < DENSE}
+        for frame in moment.frames:
+            if frame["index"] in measured:
+                frame = frame | {"index": len(updates)}
+                update = {"run": "recorded", "state": "running", "say": restore.say(moment, shown)}
+                updates.append(update | {"frames": [frame], "figures": moment.figures})
     updates[0]["setup"] = restore.setup(shown, entrants)
+    updates[-1] |= restore.closing(entrants, kept)
     updates[-1]["say"] = restore.last_word(moment, shown, True)
     restore.RECORDING.write_text(json.dumps(updates, separators=(",", ":")), encoding="utf-8")
     print(f"{restore.RECORDING}: {len(updates)} updates")

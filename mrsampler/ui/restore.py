@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,19 +16,21 @@ import torch
 from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
 from mrsampler.examples import ASSETS, examples
-from mrsampler.metrics import psnr, ssim
 from mrsampler.photo import Photo, PhotoError
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS, BudgetError
-from mrsampler.ui import choices
+from mrsampler.ui import choices, downloads, figures, link, repeat, session
 from mrsampler.ui.components import PLOTLY, menu, photo_drop, served, web
 from mrsampler.ui.examples import example_photo, thumbnails
-from mrsampler.ui.frames import jpeg
-from mrsampler.ui.live import Entrant, Moment, Result
-from mrsampler.ui.session import QUEUE, Subject, load, race, save, subject
+from mrsampler.ui.frames import jpeg, within
+from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances
+from mrsampler.ui.memory import Memory, Run, digest
+from mrsampler.ui.quality import Judge, Quality, lesson
+from mrsampler.ui.repeat import Settings
+from mrsampler.ui.session import QUEUE, Subject, load, race, save, save_bytes, subject
 
 RECORDING = ASSETS / "recorded_race.json"
-LARGEST_SIDES = (256, 384, 512)
+MEMORY = Memory()
 CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
 
 Placed = tuple[tuple[str, str], tuple[str, str]]
@@ -163,16 +168,25 @@ def preview(
     severity: float,
     seed: float | None,
     largest_side: int,
+    request: gr.Request,
 ) -> dict[str, Any]:
     """The degraded picture and the truth in the panels, before anything runs."""
     seed = _whole(seed, "The seed", 0, 2**31 - 1)
     shown = subject(_read(example, upload), mode == CLEAN, task, severity, seed, largest_side)
+    pins, note = _pins(request, digest(shown.degraded))
     return {
         "run": f"preview {torch.randint(2**31, ()).item()}",
         "state": "idle",
-        "say": shown.note or "",
-        "setup": _pictures(shown),
+        "say": " ".join(filter(None, (shown.note, note))),
+        "setup": _pictures(shown) | {"pins": pin_lines(pins)},
     }
+
+
+def _pins(request: gr.Request, of: str) -> tuple[list[Pin], str | None]:
+    """The lines pinned on that subject, and a sentence where there are others."""
+    visitor = request.session_hash or ""
+    note = "Lines pinned on another photo are hidden until you are back at it."
+    return MEMORY.pins(visitor, of), note if MEMORY.others(visitor, of) else None
 
 
 def run(
@@ -191,12 +205,12 @@ def run(
     largest_side: int,
     request: gr.Request,
 ) -> Iterator[tuple[Any, ...]]:
-    """The race, as updates of the stage, the slider, the table and the download."""
-    nothing = (gr.skip(), gr.skip(), gr.skip())
+    """The race, as updates of the stage, the slider, the table, the download and the takeaway."""
+    nothing = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
     update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
-    session = request.session_hash or ""
+    visitor = request.session_hash or ""
     # First of all: the visitor can press Stop while a large photo is still being read.
-    stop = _stops[session] = threading.Event()
+    stop = _stops[visitor] = threading.Event()
     try:
         seed = _whole(seed, "The seed", 0, 2**31 - 1)
         restorer = load(checkpoint)
@@ -206,6 +220,24 @@ def run(
         ]
         given = _read(example, upload)
         shown = subject(given, mode == CLEAN, task, severity, seed, largest_side)
+        settings = Settings(
+            photo=Path(upload).name if upload else f"assets/examples/{examples()[example].file}",
+            example=None if upload else example,
+            clean=mode == CLEAN,
+            task=task,
+            severity=float(severity),
+            seed=seed,
+            largest_side=int(largest_side),
+            checkpoint=checkpoint,
+            entrants=tuple(entrants),
+            device=session.device,
+        )
+        kept = Run(
+            update["run"],
+            settings,
+            {"photo": digest(given.rgb), "degraded": digest(shown.degraded)},
+        )
+        pins, note = _pins(request, kept.subject)
         with QUEUE.turn() as turn:
             while not turn.arrive(0.5) and not stop.is_set():
                 people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
@@ -214,17 +246,24 @@ def run(
             if stop.is_set():
                 yield update | {"state": "stopped", "say": "Stopped before it began."}, *nothing
                 return
-            first: dict[str, Any] = {"setup": setup(shown, entrants)}
-            for moment in race(checkpoint, shown, task, entrants, seed, stop):
+            first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
+            for moment in race(checkpoint, shown, task, entrants, seed, stop, pins):
+                kept.add(moment.stills)
                 page = {"state": "running", "frames": moment.frames, "figures": moment.figures}
-                yield update | first | page | {"say": say(moment, shown)}, *nothing
+                word = say(moment, shown, note)
+                yield update | first | page | {"say": word}, *nothing
                 first = {}
         finished = all(result.done for result in moment.results)
-        word = last_word(moment, shown, finished)
+        word = last_word(moment, shown, finished, note)
         last = update | {"state": "finished" if finished else "stopped", "say": word}
+        last |= closing(entrants, kept.stills)
+        kept.figures = moment.figures
+        MEMORY.keep(visitor, kept)
         # The word first: a large photo takes seconds to scale back and compress.
-        yield last, gr.skip(), table(moment.results, shown), gr.skip()
-        yield last | {"outcome": True}, *_outcome(moment, shown, task)
+        yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
+        pictures, download = _outcome(moment, shown, task)
+        kept.digests["restored"] = sha256(pictures[1].tobytes()).hexdigest()
+        yield last | {"outcome": True}, pictures, gr.skip(), download, takeaway(settings)
     except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
         # A spent budget says itself what helps.
         advice = "" if isinstance(error, BudgetError) else " Another setting or photo may work."
@@ -232,8 +271,8 @@ def run(
         yield update | {"state": "failed", "say": sentence}, *nothing
         raise gr.Error(sentence, print_exception=False) from None
     finally:
-        if _stops.get(session) is stop:
-            del _stops[session]
+        if _stops.get(visitor) is stop:
+            del _stops[visitor]
 
 
 def stop(request: gr.Request) -> None:
@@ -242,30 +281,118 @@ def stop(request: gr.Request) -> None:
         event.set()
 
 
-def setup(shown: Subject, entrants: list[Entrant]) -> dict[str, Any]:
+def forget(request: gr.Request) -> None:
+    """Ends and frees all that is of a visitor who has left."""
+    stop(request)
+    MEMORY.forget(request.session_hash or "")
+
+
+def pin(event: gr.EventData, request: gr.Request) -> Any:
+    """Pins a line of the latest run, "a" or "b", or unpins another; the plots with it."""
+    visitor, key = request.session_hash or "", str(event.key)
+    kept = MEMORY.run(visitor)
+    if kept is None:
+        gr.Warning("This run is no longer in memory: run it again to pin it.")
+        return gr.skip()
+    if key in ("a", "b"):
+        pinned = MEMORY.pin(visitor, key)
+        if pinned is None:
+            gr.Warning("Three lines are pinned already: unpin one first.")
+            return gr.skip()
+        line = figures.Line(pinned.key, pinned.label, figures.COLOURS[pinned.key])
+        kept.figures = figures.pinned(kept.figures, key, line)
+    else:
+        MEMORY.unpin(visitor, key)
+        kept.figures = figures.unpinned(kept.figures, key)
+    pins = pin_lines(MEMORY.pins(visitor, kept.subject))
+    return {"run": kept.name, "setup": {"pins": pins}, "figures": kept.figures}
+
+
+def parcel(event: gr.EventData, request: gr.Request) -> str:
+    """A file of the latest run: its race as "webp", or the run as "npz" or "json"."""
+    kept = MEMORY.run(request.session_hash or "")
+    if kept is None:
+        raise gr.Error(
+            "This run is no longer in memory: run it again to download it.", print_exception=False
+        )
+    make = {
+        "webp": downloads.animation,
+        "npz": downloads.arrays,
+        "json": lambda run: json.dumps(downloads.record(run), indent=2).encode(),
+    }
+    kind = str(event.kind)
+    if kind not in make:
+        raise gr.Error(f"There is no download {kind[:20]!r}.", print_exception=False)
+    return save_bytes(make[kind](kept), f"race-{kept.settings.task}.{kind}")
+
+
+def takeaway(settings: Settings) -> dict[str, Any]:
+    """What can be copied after a run."""
+    return {
+        "python": repeat.python(settings),
+        "command": repeat.command(settings),
+        "query": link.query(settings),
+        "own": settings.example is None,
+    }
+
+
+def setup(shown: Subject, entrants: Sequence[Entrant], pins: Sequence[Pin] = ()) -> dict[str, Any]:
     """What the stage needs to know before a race's first frame."""
     return _pictures(shown) | {
-        "entrants": {e.key: {"label": e.label, "nfe": e.nfe} for e in entrants}
+        "entrants": {e.key: {"label": e.label, "nfe": e.nfe} for e in entrants},
+        "pins": pin_lines(pins),
     }
 
 
 def _pictures(shown: Subject) -> dict[str, Any]:
-    truth = None if shown.truth is None else jpeg(shown.truth)
-    return {"degraded": jpeg(shown.degraded), "truth": truth}
+    truth = None if shown.truth is None else jpeg(within(shown.truth))
+    return {"degraded": jpeg(within(shown.degraded)), "truth": truth}
 
 
-def say(moment: Moment, shown: Subject) -> str:
+def pin_lines(pins: Sequence[Pin]) -> list[dict[str, Any]]:
+    """The pinned lines' numbers, for the curves."""
+    return [
+        {
+            "key": pin.key,
+            "label": pin.label,
+            "nfe": pin.nfe,
+            "states": [
+                still.numbers | {"to_sample": distance}
+                for still, distance in zip(pin.stills, distances(pin.stills), strict=True)
+            ],
+        }
+        for pin in pins
+    ]
+
+
+def closing(entrants: Sequence[Entrant], stills: Mapping[str, Sequence[Still]]) -> dict[str, Any]:
+    """What is only known at the end: distances to the sample by step, and what the curves say."""
+    to_sample, lessons = {}, []
+    for e in entrants:
+        kept = stills[e.key]
+        to_sample[e.key] = [
+            [still.index, distance]
+            for still, distance in zip(kept, distances(kept), strict=True)
+            if distance is not None
+        ]
+        course: list[tuple[int, Quality | None]] = [(still.nfe, still.of_x0) for still in kept]
+        if kept[-1].done:
+            lessons.append(lesson(e.label, [*course, (kept[-1].nfe, kept[-1].of_x)]))
+    return {"to_sample": to_sample, "lesson": next(filter(None, lessons), "")}
+
+
+def say(moment: Moment, shown: Subject, note: str | None = None) -> str:
     """The line under the panels while a race runs."""
     done = [f"{r.entrant.label} is done; the other goes on." for r in moment.results if r.done]
-    notes = [note for note in (moment.advice, shown.note) if note]
+    notes = [note for note in (moment.advice, shown.note, note) if note]
     return " ".join((done if len(done) == 1 else []) + notes)
 
 
-def last_word(moment: Moment, shown: Subject, finished: bool) -> str:
+def last_word(moment: Moment, shown: Subject, finished: bool, note: str | None = None) -> str:
     """The line under the panels once it has ended."""
     times = (f"{r.entrant.label} in {r.seconds:.1f} s" for r in moment.results)
     word = f"Finished: {', '.join(times)}." if finished else "Stopped: what was reached stays here."
-    return " ".join([word] + [note for note in (moment.advice, shown.note) if note])
+    return " ".join([word] + [note for note in (moment.advice, shown.note, note) if note])
 
 
 def _outcome(moment: Moment, shown: Subject, task: str) -> tuple[Any, ...]:
@@ -273,48 +400,97 @@ def _outcome(moment: Moment, shown: Subject, task: str) -> tuple[Any, ...]:
     restored = shown.source.image(moment.results[0].image)
     before = shown.source.image(shown.degraded)
     download = gr.update(value=save(restored, f"restored-{task}"), interactive=True)
-    return (before, restored), gr.skip(), download
+    return (before, restored), download
 
 
-def table(results: list[Result], shown: Subject) -> list[dict[str, str]]:
+def table(results: Sequence[Result], shown: Subject) -> list[dict[str, str]]:
     """The rows under the race: the degraded photo and both samplers."""
     rows = []
-    if shown.truth is not None:
-        quality = psnr(shown.degraded, shown.truth), ssim(shown.degraded, shown.truth)
-        rows.append(_row("input", "degraded photo", "", "\u2013", "\u2013", *quality))
+    judge = None if shown.truth is None else Judge(shown.truth)
+    if judge:
+        rows.append(_row("input", "degraded photo", "", "\u2013", "\u2013", judge(shown.degraded)))
     for r in results:
-        numbers = str(r.nfe), f"{r.seconds:.2f}", r.psnr, r.ssim
         means = r.entrant.solver
         if choices.spaced(means):
             means += f", {r.entrant.spacing}"
-        rows.append(_row(r.entrant.key, r.entrant.label, means, *numbers))
+        quality = judge(r.image) if judge else None
+        rows.append(
+            _row(r.entrant.key, r.entrant.label, means, str(r.nfe), f"{r.seconds:.2f}", quality)
+        )
     return rows
 
 
 def _row(
-    kind: str,
-    name: str,
-    means: str,
-    nfe: str,
-    seconds: str,
-    decibels: float | None,
-    similarity: float | None,
+    kind: str, name: str, means: str, nfe: str, seconds: str, quality: Quality | None
 ) -> dict[str, str]:
-    return {
-        "kind": kind,
-        "name": name,
-        "means": means,
-        "nfe": nfe,
-        "seconds": seconds,
-        "psnr": "unknown" if decibels is None else f"{decibels:.2f}",
-        "ssim": "unknown" if similarity is None else f"{similarity:.3f}",
-    }
+    numbers = {"psnr": "unknown", "ssim": "unknown", "swd": "unknown"}
+    if quality:
+        numbers = {
+            "psnr": f"{quality.psnr:.2f}",
+            "ssim": f"{quality.ssim:.3f}",
+            "swd": f"{quality.swd:.3f}",
+        }
+    return {"kind": kind, "name": name, "means": means, "nfe": nfe, "seconds": seconds} | numbers
 
 
 def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
     index = int(event.index)
     example = examples()[index]
     return index, None, example.task, example.severity, DAMAGED if example.damaged else CLEAN
+
+
+def _linked(request: gr.Request) -> tuple[Any, ...]:
+    """The controls as a link sets them; as they are without one."""
+    if not link.KEYS & set(request.query_params):
+        return (gr.skip(),) * 16
+    asked, refused = link.read(request.query_params)
+    if refused:
+        gr.Warning(f"Left out of the link, as there is no such thing: {', '.join(refused)}.")
+    if asked.own:
+        gr.Info("The link set everything but its photo, which cannot travel in it: choose yours.")
+    restorer = load(asked.checkpoint)
+    menus = (
+        sampler_menu(restorer, asked.sampler, asked.nfe) | {"asked": asked.sampler},
+        baseline_menu(restorer, asked.baseline, asked.baseline_nfe) | {"asked": asked.baseline},
+        spacing_menu(restorer, asked.sampler, asked.nfe) | {"asked": asked.spacing},
+    )
+    sliders: list[dict[str, Any]] = []
+    for solver, count in ((asked.sampler, asked.nfe), (asked.baseline, asked.baseline_nfe)):
+        low, high = choices.bounds(solver, restorer.process)
+        sliders.append({"minimum": low, "maximum": high, "value": count})
+    return (
+        asked.example,
+        CLEAN if asked.clean else DAMAGED,
+        asked.task,
+        asked.severity,
+        gr.update(**menus[0]),
+        gr.update(**sliders[0]),
+        asked.nfe,
+        gr.update(**menus[1]),
+        gr.update(**sliders[1]),
+        asked.baseline_nfe,
+        asked.seed,
+        gr.update(**menus[2]),
+        asked.checkpoint,
+        asked.largest_side,
+        ((asked.checkpoint, asked.sampler), (asked.checkpoint, asked.baseline)),
+        gr.update(picked=asked.example),
+    )
+
+
+def _preview_linked(
+    example: int,
+    upload: str | None,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    largest_side: int,
+    request: gr.Request,
+) -> Any:
+    if not link.KEYS & set(request.query_params):
+        return gr.skip()  # the recorded race goes on
+    return preview(example, upload, mode, task, severity, seed, largest_side, request)
 
 
 def _nfe_slider(restorer: Restorer, solver: str, value: int, label: str, info: str) -> gr.Slider:
@@ -336,7 +512,7 @@ def build() -> None:
         with gr.Column(elem_id="rail", scale=0, min_width=0):
             with gr.Column(elem_id="knobs"):
                 drop = photo_drop()
-                row = gr.HTML(value=thumbnails(), **web("examples"))
+                row = gr.HTML(value=thumbnails(), picked=0, **web("examples"))
                 mode = gr.Radio(
                     [CLEAN, DAMAGED],
                     value=CLEAN,
@@ -359,6 +535,7 @@ def build() -> None:
                     "Sampler",
                     "SDE adds fresh noise at every step, ODE none.",
                     choices.SAMPLER,
+                    asked="",
                     **sampler_menu(restorer, choices.SAMPLER, choices.NFE),
                 )
                 nfe = _nfe_slider(
@@ -372,6 +549,7 @@ def build() -> None:
                     "Baseline",
                     "Races beside it, from the same x_T, over the same network.",
                     choices.BASELINE,
+                    asked="",
                     **baseline_menu(restorer, choices.BASELINE, choices.BASELINE_NFE),
                 )
                 baseline_nfe = _nfe_slider(
@@ -396,6 +574,7 @@ def build() -> None:
                         "Spacing",
                         "Where the sampler's steps fall.",
                         choices.spacing(restorer, choices.SAMPLER, choices.NFE, None),
+                        asked="",
                         **spacing_menu(restorer, choices.SAMPLER, choices.NFE),
                     )
                     checkpoint = gr.Dropdown(
@@ -405,8 +584,8 @@ def build() -> None:
                         info="The network both samplers share.",
                     )
                     largest_side = gr.Radio(
-                        list(LARGEST_SIDES),
-                        value=384,
+                        list(choices.LARGEST_SIDES),
+                        value=choices.LARGEST_SIDE,
                         label="Largest side",
                         info="In pixels; a larger photo is scaled down for the run.",
                     )
@@ -418,7 +597,7 @@ def build() -> None:
                 value=None,
                 recording=served(RECORDING) if RECORDING.exists() else "",
                 head=f'<script src="{served(PLOTLY)}"></script>',
-                **web("stage"),
+                **web("stage", "trajectories", "curves", "player"),
             )
             with gr.Row(elem_id="outcome"):
                 with gr.Column():
@@ -436,6 +615,8 @@ def build() -> None:
                     gr.HTML("<h3>Result</h3>", padding=False)
                     rows = gr.HTML(value=[], elem_id="table", **web("table"))
                     download = gr.DownloadButton("Download the restored PNG", interactive=False)
+                    take = gr.HTML(value=None, **web("takeaway"))
+                    box = gr.DownloadButton("", visible="hidden", elem_id="parcel")
 
     what = [example, drop, mode, task, severity, seed, largest_side]
     row.pick(_pick, None, [example, drop, task, severity, mode], queue=False, **private).then(
@@ -493,7 +674,7 @@ def build() -> None:
     running = go.click(
         run,
         settings,
-        [stage, slider, rows, download],
+        [stage, slider, rows, download, take],
         concurrency_limit=32,
         js="(...all) => { document.dispatchEvent(new CustomEvent('run-asked')); return all; }",
         **private,
@@ -503,3 +684,43 @@ def build() -> None:
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('run-failed')); }"
     )
     halt.click(stop, None, None, queue=False, **private)
+    stage.pin(pin, None, stage, queue=False, **private)
+    sent = take.want(parcel, None, box, **private)
+    # The browser downloads what the hidden button was given.
+    sent.success(
+        None,
+        None,
+        None,
+        js="() => setTimeout(() => { document.querySelector('#parcel').click(); "
+        "document.dispatchEvent(new CustomEvent('parcel-sent')); })",
+    )
+    sent.failure(
+        None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
+    )
+    page = gr.context.Context.root_block
+    assert page is not None
+    page.load(
+        _linked,
+        None,
+        [
+            example,
+            mode,
+            task,
+            severity,
+            sampler,
+            nfe,
+            wanted_nfe,
+            baseline,
+            baseline_nfe,
+            wanted_baseline_nfe,
+            seed,
+            spacing,
+            checkpoint,
+            largest_side,
+            placed,
+            row,
+        ],
+        queue=False,
+        **private,
+    ).then(_preview_linked, what, stage, **private)
+    page.unload(forget)

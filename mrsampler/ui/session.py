@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
 from mrsampler.ui.hardware import crosses_processes, gpu
-from mrsampler.ui.live import Entrant, LiveRace, Moment
+from mrsampler.ui.live import Entrant, LiveRace, Moment, Pin
 from mrsampler.ui.turnstile import Turnstile
 
 QUEUE = Turnstile()
@@ -71,10 +72,11 @@ def race(
     entrants: list[Entrant],
     seed: int,
     stop: threading.Event,
+    pins: Sequence[Pin] = (),
 ) -> Iterator[Moment]:
     """A race where the GPU is; it ends before the next evaluation once `stop` is set."""
     seen = None if crosses_processes() else stop
-    moments = _race(checkpoint, shown.degraded, shown.truth, task, entrants, seed, seen)
+    moments = _race(checkpoint, shown.degraded, shown.truth, task, entrants, seed, pins, seen)
     try:
         for moment in moments:
             yield moment
@@ -92,9 +94,10 @@ def _race(
     task: str,
     entrants: list[Entrant],
     seed: int,
+    pins: Sequence[Pin],
     stop: threading.Event | None,
 ) -> Iterator[Moment]:
-    live = LiveRace(load(checkpoint), degraded, truth, task, entrants, seed)
+    live = LiveRace(load(checkpoint), degraded, truth, task, entrants, seed, pins)
     yield from live.moments(stop.is_set if stop else lambda: False)
 
 
@@ -112,3 +115,11 @@ def save(picture: Image.Image, name: str) -> str:
     """The picture as NAME.png in gradio's cache, which is emptied by age."""
     folder = Path(gr.utils.get_upload_folder())
     return save_pil_to_cache(picture, str(folder), name=name, format="png")
+
+
+def save_bytes(content: bytes, name: str) -> str:
+    """The content as a file NAME in gradio's cache, where no other visitor can guess it."""
+    folder = Path(gr.utils.get_upload_folder()) / secrets.token_hex(16)
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(content)
+    return str(folder / name)

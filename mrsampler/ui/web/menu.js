@@ -10,7 +10,7 @@ $('label').textContent = props.title;
 $('.info').textContent = props.info;
 select.setAttribute('aria-describedby', `${id}-info ${id}-detail`);
 
-let listed = null, wish = null, pause = null;
+let listed = null, wish = null, asked = '', pause = null;
 function fill() {
   const groups = JSON.stringify(props.groups);
   if (groups === listed) return; // an open menu is left alone
@@ -30,6 +30,7 @@ function fill() {
 }
 function reflect() {
   fill();
+  if (props.asked && props.asked !== asked) wish = asked = props.asked; // by a link, once
   // The value is set here alone, so that no late answer of the server undoes a pick.
   const kept = [...select.options].some((option) => option.value === wish);
   props.value = kept ? wish : props.fallback ?? props.value;
@@ -46,5 +47,5 @@ select.addEventListener('change', () => {
   clearTimeout(pause);
   pause = setTimeout(() => trigger('input'), 150); // arrow keys pick one after the other
 });
-watch(['value', 'groups', 'detail', 'disabled', 'fallback'], reflect);
+watch(['value', 'groups', 'detail', 'disabled', 'fallback', 'asked'], reflect);
 reflect();

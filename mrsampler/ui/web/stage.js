@@ -1,12 +1,14 @@
-// The race: panels, scrubber and plot. Python sends updates; nothing here is ever re-rendered.
+// The race: its state, panels and updates. Python sends updates; nothing here is ever re-rendered.
 const $ = (selector) => element.querySelector(selector);
 const stage = $('.stage');
 const panels = Object.fromEntries([...element.querySelectorAll('[data-panel]')].map((f) => [f.dataset.panel, f]));
-const scrub = $('.scrub'), play = $('.play'), words = $('.words'), badge = $('.badge'), plot = $('.plot');
+const scrub = $('.scrub'), words = $('.words'), badge = $('.badge.recorded'), legend = $('.legend'), lesson = $('.lesson');
 const KEYS = ['a', 'b'];
-
-let run = null, frames = [], entrants = {}, figures = null, view = 'x', dims = 2, timer = null;
 const BUSY = ['running', 'waiting'];
+const busy = () => BUSY.includes(document.body.dataset.run);
+
+// frames: by tick, the state of both samplers; courses: by sampler, its states, one a step.
+let run = null, frames = [], courses = { a: [], b: [] }, entrants = {}, pins = [], figures = null, view = 'x', scored = true;
 
 // ---- panels
 function picture(panel, source) {
@@ -14,27 +16,42 @@ function picture(panel, source) {
   if (source) image.src = source; else image.removeAttribute('src');
 }
 function setup(s) {
-  picture('degraded', s.degraded);
-  picture('truth', s.truth);
-  panels.truth.classList.toggle('unknown', !s.truth);
-  const probe = new Image();
-  probe.onload = () => stage.style.setProperty('--shape', Math.min(1.6, Math.max(0.75, probe.width / probe.height)));
-  probe.src = s.degraded;
-  if (!s.entrants) return;
-  entrants = s.entrants;
-  for (const key of KEYS) {
-    const name = panels[key].querySelector('b');
-    name.textContent = name.title = entrants[key].label; // half a phone's width cuts the longest
-    panels[key].querySelector('img').alt = entrants[key].label;
+  if (s.degraded) {
+    picture('degraded', s.degraded);
+    picture('truth', s.truth);
+    scored = Boolean(s.truth);
+    panels.truth.classList.toggle('unknown', !scored);
+    stage.classList.toggle('unscored', !scored);
+    const probe = new Image();
+    probe.onload = () => stage.style.setProperty('--shape', Math.min(1.6, Math.max(0.75, probe.width / probe.height)));
+    probe.src = s.degraded;
   }
+  if (s.pins) pins = s.pins;
+  if (s.entrants) {
+    entrants = s.entrants;
+    for (const key of KEYS) {
+      const name = panels[key].querySelector('b');
+      name.textContent = name.title = entrants[key].label; // half a phone's width cuts the longest
+      panels[key].querySelector('img').alt = entrants[key].label;
+    }
+  }
+  list();
 }
 function clear() {
-  frames = []; figures = null;
+  frames = []; courses = { a: [], b: [] }; figures = null; entrants = {};
+  lesson.textContent = '';
   for (const key of KEYS) {
     picture(key, null);
     panels[key].querySelector('.bar i').style.transform = 'scaleX(0)';
     for (const p of panels[key].querySelectorAll('p')) p.textContent = '\u00a0';
   }
+}
+function score(quality) {
+  if (!quality) return '\u00a0';
+  const parts = [`${quality.psnr.toFixed(1)} dB`];
+  if (quality.ssim != null) parts.push(`SSIM ${quality.ssim.toFixed(2)}`);
+  if (quality.swd != null) parts.push(`SWD ${quality.swd.toFixed(2)}`);
+  return parts.join(' · ');
 }
 function show(index) {
   const frame = frames[index];
@@ -45,8 +62,7 @@ function show(index) {
     panel.querySelector('.bar i').style.transform = `scaleX(${state.done ? 1 : state.nfe / total})`;
     panel.querySelector('.count').innerHTML =
       `<em>${state.nfe}</em> / ${total} NFE · ${state.seconds.toFixed(1)} s` + (state.done ? '<span class="done"> · done</span>' : '');
-    panel.querySelector('.score').textContent =
-      state.psnr == null ? '\u00a0' : `${state.psnr.toFixed(1)} dB · SSIM ${state.ssim.toFixed(2)}`;
+    panel.querySelector('.score').textContent = score(state.step && view === 'x0' ? state.of_x0 : state.of_x);
   }
   scrub.value = index;
   scrub.setAttribute('aria-valuetext', `step ${index}: ${KEYS.map((key) => `${entrants[key].label} ${frame[key].nfe} of ${entrants[key].nfe} NFE`).join(', ')}`);
@@ -56,131 +72,88 @@ function append(frame) {
   const last = frames.at(-1) || frame;
   while (frames.length < frame.index) frames.push(last);
   frames.push({ a: frame.a || last.a, b: frame.b || last.b });
+  for (const key of KEYS) if (frame[key]) courses[key].push(frame[key]);
   scrub.max = frames.length - 1;
 }
 
-// ---- scrubber and switches
-function seek(index) { show(index); mark(index); }
-function pause() { clearInterval(timer); timer = null; play.textContent = '▶'; }
-scrub.addEventListener('input', () => { pause(); seek(+scrub.value); });
-play.addEventListener('click', () => {
-  if (timer) return pause();
-  if (recording) { stopRecording(); return; }
-  if (+scrub.value >= frames.length - 1) seek(0);
-  play.textContent = '❚❚';
-  timer = setInterval(() => {
-    if (+scrub.value >= frames.length - 1) return pause();
-    seek(+scrub.value + 1);
-  }, 90);
-});
-for (const group of element.querySelectorAll('.switch')) {
-  group.addEventListener('click', (event) => {
-    const button = event.target.closest('button');
-    if (!button) return;
-    for (const b of group.querySelectorAll('button')) b.setAttribute('aria-pressed', b === button);
-    if (button.dataset.view) {
-      view = button.dataset.view;
-      for (const s of element.querySelectorAll('.shown')) s.innerHTML = button.innerHTML;
-      show(+scrub.value);
-    } else {
-      dims = +button.dataset.dims;
-      if (window.Plotly) Plotly.purge(plot);
-      plot.wired = false;
-      draw();
-    }
-  });
+// ---- the samplers by colour, and what is pinned
+function list() {
+  const chip = (key, { label, nfe }, word, title) => {
+    const item = document.createElement('li'), button = document.createElement('button');
+    item.className = key;
+    item.append(document.createElement('i'), `${label} · ${nfe} NFE`);
+    Object.assign(button, { type: 'button', textContent: word, title });
+    button.dataset.pin = key;
+    button.setAttribute('aria-label', `${word}: ${label}, ${nfe} NFE`);
+    item.append(button);
+    return item;
+  };
+  const live = KEYS.filter((key) => entrants[key]).map((key) => chip(key, entrants[key], 'Pin', 'Keep this line while you try other settings on the same photo'));
+  const kept = pins.map((pin) => chip(pin.key, pin, '\u00d7', 'Unpin'));
+  legend.replaceChildren(...live, ...kept);
+  unlock();
 }
-
-// ---- plot
-const css = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
-function themed(value, ink, grid) {
-  if (value === 'rgb(1, 2, 3)') return ink;
-  if (value === 'rgb(3, 2, 1)') return grid;
-  if (Array.isArray(value)) return typeof value[0] === 'number' ? value : value.map((v) => themed(v, ink, grid));
-  if (value && typeof value === 'object') return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, themed(v, ink, grid)]));
-  return value;
-}
-let drawing = false, again = false, marked = null;
-async function draw() {
-  if (drawing) { again = true; return; }
-  if (!window.Plotly) return;
-  drawing = true;
-  try {
-    const figure = figures && figures[dims];
-    if (!figure) { Plotly.purge(plot); plot.wired = false; return; }
-    const { data, layout } = themed(figure, css('--body-text-color'), css('--border-color-primary'));
-    layout.font.family = css('--font') || 'system-ui';
-    layout.hoverlabel = { font: { family: layout.font.family } };
-    if (marked !== null && marked < frames.length - 1) {
-      data.forEach((trace) => {
-        if (!KEYS.includes(trace.name)) return;
-        const at = Math.min(marked, trace.x.length - 1), size = trace.marker.size.at(-1);
-        trace.marker.size = trace.marker.size.map((s, i) => (i === at ? size : trace.marker.size[0] === size ? s : trace.marker.size[0]));
-      });
-    }
-    await Plotly.react(plot, data, layout, { displayModeBar: false, responsive: true, doubleClick: 'reset' });
-    if (!plot.wired) {
-      plot.wired = true;
-      plot.on('plotly_click', (event) => {
-        const point = event.points[0];
-        const name = point.data.name;
-        if (!KEYS.includes(name) || scrub.disabled) return;
-        pause();
-        const nfe = point.customdata[0];
-        const index = frames.findIndex((f) => f[name].nfe === nfe);
-        if (index >= 0) seek(index);
-      });
-    }
-  } finally {
-    drawing = false;
-    if (again) { again = false; requestAnimationFrame(draw); }
+function unlock() {
+  for (const button of legend.querySelectorAll('button')) {
+    const live = KEYS.includes(button.dataset.pin);
+    button.disabled = busy() || (live && (pins.length >= 3 || !/^run /.test(run) || !courses[button.dataset.pin].length));
   }
 }
-function mark(index) { marked = index; draw(); }
-new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+legend.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (!button || button.disabled) return;
+  button.disabled = true;
+  trigger('pin', { key: button.dataset.pin });
+});
 
 // ---- updates
 let watchdog = null;
 function settle(state) {
   stage.dataset.state = state;
   if (state !== 'recording') document.body.dataset.run = state;
-  const busy = BUSY.includes(document.body.dataset.run);
   const knobs = document.querySelector('#knobs');
-  if (knobs) knobs.inert = busy; // by keyboard, too
-  scrub.disabled = busy || state === 'recording' || frames.length < 2;
-  play.disabled = busy || frames.length < 2;
+  if (knobs) knobs.inert = busy(); // by keyboard, too
+  controls();
+  unlock();
   clearTimeout(watchdog);
-  if (busy) watchdog = setTimeout(() => fail('No news from the server for a minute: the connection may be lost. Reload the page to go on.'), 60000);
+  if (busy()) watchdog = setTimeout(() => fail('No news from the server for a minute: the connection may be lost. Reload the page to go on.'), 60000);
 }
 function fail(sentence) {
-  if (!BUSY.includes(document.body.dataset.run)) return;
+  if (!busy()) return;
   words.textContent = sentence;
   settle('failed');
 }
 function apply(update, state) {
   if (update.run !== run) {
+    if (!update.state) return; // of a run that is gone from the page
     run = update.run;
-    pause(); clear(); marked = null; draw();
+    pause(); clear(); restart(); drawBoth();
     delete document.body.dataset.outcome;
   }
   if (update.setup) setup(update.setup);
   for (const frame of update.frames || []) append(frame);
-  if (update.figures) { figures = update.figures; draw(); }
-  if ((update.frames || []).length) show(frames.length - 1);
+  for (const [key, far] of Object.entries(update.to_sample || {})) {
+    const by = new Map(far);
+    for (const s of courses[key]) s.to_sample = by.get(s.step) ?? null;
+  }
+  if (update.figures) figures = update.figures;
+  if (update.lesson !== undefined) lesson.textContent = update.lesson;
+  if ((update.frames || []).length) arrived();
+  if (update.frames || update.figures || update.to_sample || update.setup) drawBoth();
   if (update.say !== undefined) words.textContent = update.say || '\u00a0';
   if (update.outcome) document.body.dataset.outcome = 'there';
   const was = document.body.dataset.run;
-  settle(state || update.state);
+  if (state || update.state) settle(state || update.state);
   const button = document.querySelector('#run');
   if (BUSY.includes(was) && button && document.activeElement?.id === 'stop') button.focus();
 }
 watch('value', () => {
   const update = props.value;
-  if (!update || !update.state) return;
+  if (!update || !update.run) return;
   // A preview that was asked for before the run may arrive after it.
-  if (update.state === 'idle' && BUSY.includes(document.body.dataset.run)) return;
+  if (update.state === 'idle' && busy()) return;
   stopRecording();
-  badge.hidden = true;
+  if (update.state) badge.hidden = true;
   apply(update);
 });
 document.addEventListener('run-asked', () => {
@@ -196,7 +169,6 @@ function stopRecording() {
   if (!recording) return;
   clearTimeout(recording);
   recording = null;
-  play.textContent = '▶';
   settle('recorded');
 }
 async function playRecording() {
@@ -208,11 +180,9 @@ async function playRecording() {
   badge.hidden = false;
   const still = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
   const next = (index) => {
-    apply(updates[index], 'recording');
-    if (index + 1 >= updates.length) { recording = true; stopRecording(); return; }
-    recording = still ? null : setTimeout(next, 110, index + 1);
-    play.textContent = '❚❚';
-    if (still) next(index + 1);
+    recording = still || index + 1 >= updates.length ? null : setTimeout(next, 110, index + 1);
+    apply(updates[index], recording || still ? 'recording' : 'recorded');
+    if (still && index + 1 < updates.length) next(index + 1);
   };
   next(0);
 }

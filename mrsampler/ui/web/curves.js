@@ -1,0 +1,95 @@
+// Quality against evaluations or time, of each prediction x_0: distortion above, perception below;
+// or one against the other. A dot where it was measured, a ring for the sample at the end.
+const COLOURS = { a: '#0072B2', b: '#D55E00', p1: '#CC79A7', p2: '#56B4E9', p3: '#009E73' };
+const METRICS = {
+  psnr: { title: 'PSNR, dB ↑', digits: 1 },
+  ssim: { title: 'SSIM ↑', digits: 3 },
+  swd: { title: 'patches, SWD ↓', digits: 3 },
+  to_sample: { title: 'to the sample, RMSE/255 ↓', digits: 2, log: true },
+};
+let metric = 'psnr', against = 'nfe';
+
+const value = (state, name, of = 'of_x0') => (name === 'to_sample' ? state.to_sample : state[of]?.[name]) ?? null;
+function lines() {
+  const live = KEYS.filter((key) => courses[key].length).map((key) => ({ key, ...entrants[key], states: courses[key] }));
+  return [...pins, ...live]; // what is pinned lies beneath
+}
+// One line's points: its predictions, then its sample.
+function points(line, names) {
+  const whole = (state, of) => names.every((name) => value(state, name, of) !== null);
+  const dots = line.states.filter((s) => s.step && whole(s)).map((state) => ({ state, of: 'of_x0' }));
+  const last = line.states.at(-1);
+  if (last.done && !names.includes('to_sample') && whole(last, 'of_x')) dots.push({ state: last, of: 'of_x' });
+  return dots;
+}
+function trace(line, names, x, y, axes) {
+  const dots = points(line, names), colour = COLOURS[line.key];
+  const here = now(dots.map(({ state }) => state.nfe), line.key);
+  const ring = ({ of }) => of === 'of_x';
+  const size = (dot, i) => (i === here ? 12 : ring(dot) ? 9 : 5);
+  const dim = dots.map((_, i) => (i > here ? 0.35 : 1));
+  return {
+    type: 'scatter', mode: 'lines+markers', name: line.key, meta: line.label, ...axes,
+    x: dots.map(x), y: dots.map(y),
+    line: { color: colour, width: pins.includes(line) ? 1.5 : 2, dash: pins.includes(line) ? 'dot' : 'solid' },
+    marker: {
+      color: colour, opacity: dim, size: dots.map(size),
+      symbol: dots.map((dot) => (ring(dot) ? 'circle-open' : 'circle')),
+      line: { width: dots.map((dot) => (ring(dot) ? 2.5 : 0)), color: colour },
+    },
+    customdata: dots.map((dot) => [dot.state.nfe, dot.state.seconds.toFixed(2), ring(dot) ? 'the sample' : 'x̂₀',
+      names.map((name) => `${METRICS[name].title.replace(/ [↑↓]$/, '')} ${value(dot.state, name, dot.of).toFixed(METRICS[name].digits)}`).join('<br>')]),
+    hovertemplate: '%{meta}<br>NFE %{customdata[0]}, %{customdata[1]} s<br>%{customdata[2]}: %{customdata[3]}<extra></extra>',
+  };
+}
+// A span about all values, which within a run only grows: nothing jumps.
+let spans = {}, spanned = null;
+function span(id, values, log) {
+  const key = `${id} ${metric} ${against}`;
+  const scaled = (log ? values.filter((v) => v > 0).map(Math.log10) : values).filter(Number.isFinite);
+  const old = spans[key] || [Infinity, -Infinity];
+  const [low, high] = spans[key] = [Math.min(old[0], ...scaled), Math.max(old[1], ...scaled)];
+  const room = (high - low) * 0.08 || 0.05;
+  return low > high ? undefined : [low - room, high + room];
+}
+const curve = new Canvas($('.curve'), () => {
+  const all = lines();
+  if (!all.length) return null;
+  if (spanned !== run) { spans = {}; spanned = run; }
+  const ink = css('--body-text-color'), gridcolor = css('--border-color-primary');
+  const axis = (title, more) => ({ title: { text: title, standoff: 8 }, color: ink, gridcolor, zeroline: false, automargin: true, ...more });
+  const layout = {
+    uirevision: `${metric} ${against} ${scored}`, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
+    font: { color: ink, size: 12 }, showlegend: false, hovermode: 'closest', margin: { l: 56, r: 12, t: 12, b: 44 },
+  };
+  const chosen = scored ? metric : 'to_sample', plane = against === 'plane' && scored;
+  const distortion = plane && chosen === 'to_sample' ? 'psnr' : chosen;
+  if (plane) {
+    const names = [distortion, 'swd'];
+    const data = all.map((line) => trace(line, names, (d) => value(d.state, distortion, d.of), (d) => value(d.state, 'swd', d.of)));
+    layout.xaxis = axis(METRICS[distortion].title.replace('↑', '→'), { range: span('x', data.flatMap((t) => t.x)) });
+    layout.yaxis = axis(METRICS.swd.title, { range: span('y', data.flatMap((t) => t.y)) });
+    return { data, layout };
+  }
+  const x = against === 'seconds' ? (d) => d.state.seconds : (d) => d.state.nfe;
+  const names = distortion === 'to_sample' ? [distortion] : [distortion, 'swd'];
+  const data = names.flatMap((name, i) => all.map((line) =>
+    trace(line, [name], x, (d) => value(d.state, name, d.of), { xaxis: 'x', yaxis: i ? 'y2' : 'y' })));
+  const most = Math.max(...all.map((line) => line.nfe));
+  layout.xaxis = against === 'seconds'
+    ? axis("seconds of the sampler's own time", { type: 'log', dtick: 'D2', range: span('x', data.flatMap((t) => t.x), true) })
+    : axis('NFE', { type: 'log', tickvals: [1, 2, 3, 5, 10, 20, 50, 100, 200], range: [Math.log10(0.92), Math.log10(most * 1.1)] });
+  names.forEach((name, i) => {
+    const { title, log } = METRICS[name], mine = data.filter((t) => t.yaxis === (i ? 'y2' : 'y'));
+    layout[i ? 'yaxis2' : 'yaxis'] = axis(title, {
+      domain: names.length === 1 ? [0, 1] : i ? [0, 0.46] : [0.54, 1],
+      range: span(name, mine.flatMap((t) => t.y), log), nticks: 5, ...(log ? { type: 'log', dtick: 'D2' } : {}),
+    });
+  });
+  if (names.length > 1) layout.xaxis.anchor = 'y2';
+  if (!data.some((t) => t.x.length)) {
+    const text = distortion === 'to_sample' ? 'Known once the run has ended.' : '';
+    layout.annotations = [{ text, showarrow: false, xref: 'paper', yref: 'paper', x: 0.5, y: 0.5, font: { color: css('--body-text-color-subdued') } }];
+  }
+  return { data, layout };
+});

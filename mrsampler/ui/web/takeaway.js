@@ -1,0 +1,39 @@
+// What can be taken away from a run: files, which the server makes when asked, and texts.
+const note = element.querySelector('.note');
+const buttons = element.querySelectorAll('button');
+const say = (text) => { note.textContent = text; };
+function unlock() { for (const b of buttons) b.disabled = !props.value; }
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch (error) { // no secure context, as over http from another machine
+    const area = Object.assign(document.createElement('textarea'), { value: text });
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand('copy');
+    area.remove();
+    if (!done) throw error;
+  }
+}
+element.addEventListener('click', async (event) => {
+  const { kind, text } = event.target.closest('button')?.dataset || {};
+  if (kind) {
+    say('Being made…');
+    trigger('want', { kind });
+  }
+  if (!text) return;
+  const { own, query } = props.value;
+  const words = text === 'link' ? `${location.origin}${location.pathname}?${query}` : props.value[text];
+  try {
+    await copy(words);
+    const photo = text === 'link' ? 'It cannot carry your photo: send that along.' : 'Put your photo’s path in it.';
+    say(`Copied. ${own ? photo : ''}`);
+  } catch (error) {
+    say('The browser does not allow copying here.');
+  }
+});
+document.addEventListener('parcel-sent', () => say('Downloaded.'));
+document.addEventListener('parcel-failed', () => say(''));
+watch('value', () => { unlock(); say(''); });
+unlock();
