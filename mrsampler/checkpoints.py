@@ -1,26 +1,32 @@
 """Weights on disk: NAME.safetensors beside NAME.json, its card.
 
 The card says what the weights are for (architecture, config, target, process, tasks) and, for
-people, how they were trained and what they reach.
+people, how they were trained and what they reach. A network with contexts has the encoder that
+makes them in NAME.encoder.safetensors. A published checkpoint is brought into this form once.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mrsampler.denoiser import Denoiser
-from mrsampler.networks import ARCHITECTURES
+from mrsampler import hub, state_dict
+from mrsampler.degradations import TASKS
+from mrsampler.denoiser import Denoiser, Target
+from mrsampler.networks import ARCHITECTURES, ENCODERS, DACLIPImageEncoder, IRSDEUNet
 from mrsampler.process import MeanRevertingSDE
 
 DEFAULT = "bundled"
+FOREIGN = {"irsde-unet": IRSDEUNet}
+"""The architectures that `adopt` knows from the files of their authors."""
 
 # In a source tree the bundled weights lie beside the package, in an installed one inside it.
 _HOMES = (Path(__file__).parent / "_checkpoints", Path(__file__).parents[1] / "checkpoints")
@@ -28,13 +34,17 @@ _HOMES = (Path(__file__).parent / "_checkpoints", Path(__file__).parents[1] / "c
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network ready to be called, with the process and the tasks it was trained on."""
+    """A network ready to be called, with the process and the tasks it was trained on.
+
+    `encoder` makes its contexts, if it takes any.
+    """
 
     name: str
     denoiser: Denoiser
     process: MeanRevertingSDE
     tasks: tuple[str, ...]
     card: dict[str, Any]
+    encoder: DACLIPImageEncoder | None = None
 
 
 def names() -> list[str]:
@@ -51,10 +61,36 @@ def _locate(name_or_path: str | Path) -> Path:
     for home in homes:
         if (home / file).is_file():
             return home / file
+    if str(name_or_path) in hub.PUBLISHED:
+        return _converted(str(name_or_path))
+    if given.is_file() and given.suffix in state_dict.SUFFIXES:
+        raise ValueError(
+            f"{given} has no card: say with architecture= what it is, one of {', '.join(FOREIGN)}"
+        )
+    known = ", ".join([*names(), *hub.PUBLISHED])
     raise FileNotFoundError(
-        f"no checkpoint {str(name_or_path)!r}: neither a .safetensors file nor one of "
-        f"{', '.join(names()) or 'the bundled ones (none is installed)'}"
+        f"no checkpoint {str(name_or_path)!r}: neither a .safetensors file nor one of {known}"
     )
+
+
+def _converted(name: str) -> Path:
+    """A published checkpoint in this library's form, brought into it if need be."""
+    path = hub.folder(name) / f"{name}.safetensors"
+    if not (path.is_file() and path.with_suffix(".json").is_file()):
+        published, (network_file, encoder_file) = hub.PUBLISHED[name], hub.fetch(name)
+        made = adopt(
+            network_file,
+            architecture=published.architecture,
+            encoder=encoder_file,
+            target=published.target,
+            tasks=published.tasks,
+            **published.process,
+        )
+        source = {"repository": published.repository, "revision": published.revision}
+        card = made.card | {"source": source}
+        network = cast(nn.Module, made.denoiser.network)
+        save(path, network, card, made.encoder, torch.float32)
+    return path
 
 
 def read_card(name_or_path: str | Path) -> dict[str, Any]:
@@ -75,17 +111,36 @@ def read_card(name_or_path: str | Path) -> dict[str, Any]:
     return card
 
 
-def save(path: Path, network: nn.Module, card: dict[str, Any]) -> None:
-    """Writes float16 weights to `path` (.safetensors) and the card beside it, each atomically."""
+def save(
+    path: Path,
+    network: nn.Module,
+    card: dict[str, Any],
+    encoder: nn.Module | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Writes weights of `dtype` to `path` (.safetensors) and the card beside it, each atomically.
+
+    The card comes last: where it is, all is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if encoder is not None:
+        _write_weights(_encoder_path(path), encoder, dtype)
+    _write_weights(path, network, dtype)
+    _write_card(path, card)
+
+
+def _encoder_path(path: Path) -> Path:
+    return path.with_suffix(".encoder.safetensors")
+
+
+def _write_weights(path: Path, network: nn.Module, dtype: torch.dtype) -> None:
     weights = {
-        name: value.detach().half().contiguous().cpu()
+        name: value.detach().to(dtype).contiguous().cpu()
         for name, value in network.state_dict().items()
     }
     partial = path.with_suffix(".safetensors.part")
     save_file(weights, partial)
     partial.replace(path)
-    _write_card(path, card)
 
 
 def add_to_card(name_or_path: str | Path, entries: dict[str, Any]) -> Path:
@@ -102,25 +157,116 @@ def _write_card(path: Path, card: dict[str, Any]) -> None:
 
 
 def read(name_or_path: str | Path, device: torch.device | str | None = None) -> Checkpoint:
-    """A checkpoint by its bundled name or the path of its .safetensors file, in float32.
+    """A checkpoint by its name or the path of its .safetensors file, in float32.
 
-    Raises FileNotFoundError where there is none, ValueError where the file or its card is damaged
-    or does not fit the architecture: never a half-loaded network.
+    A published one is fetched and converted the first time. Raises FileNotFoundError where there is
+    none (UnavailableError where it is published, but cannot be fetched), ValueError where the file
+    or its card is damaged or does not fit the architecture: never a half-loaded network.
     """
     path, card = _locate(name_or_path), read_card(name_or_path)
+    encoder = None
     try:
         network = ARCHITECTURES[card["architecture"]](**card["config"])
         process = MeanRevertingSDE(**card["process"])
         denoiser, tasks = Denoiser(network, card["target"]), tuple(card["tasks"])
+        if "encoder" in card:
+            encoder = ENCODERS[card["encoder"]["architecture"]](**card["encoder"]["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the card {path.stem}.json cannot be used: {error!r}") from None
+    _load(network, path)
+    if encoder is not None:
+        _load(encoder, _encoder_path(path))
+    return _ready(Checkpoint(path.stem, denoiser, process, tasks, card, encoder), device)
+
+
+def _load(network: nn.Module, path: Path) -> None:
     try:
-        weights = {name: value.float() for name, value in load_file(path).items()}
-        network.load_state_dict(weights, strict=True)
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        state_dict.fill(network, load_file(path))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing") from None
+    except (SafetensorError, ValueError) as error:
+        reason = " ".join(str(error).split())[:500]
         raise ValueError(f"{path.name} does not hold the weights its card says: {reason}") from None
-    network.eval().requires_grad_(False)
-    network.to(device or "cpu")
-    network.to(memory_format=torch.channels_last)
-    return Checkpoint(path.stem, denoiser, process, tasks, card)
+
+
+def _ready(checkpoint: Checkpoint, device: torch.device | str | None) -> Checkpoint:
+    """The checkpoint for use: nothing of it to be trained, all on the device."""
+    for network in (checkpoint.denoiser.network, checkpoint.encoder):
+        if not isinstance(network, nn.Module):
+            continue
+        network.eval().requires_grad_(False)
+        network.to(device or "cpu")
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return checkpoint
+
+
+def adopt(
+    path: str | Path,
+    device: torch.device | str | None = None,
+    *,
+    architecture: str,
+    encoder: str | Path | None = None,
+    target: Target = "noise",
+    tasks: Sequence[str] = TASKS,
+    **process: Any,
+) -> Checkpoint:
+    """A checkpoint from its authors' own .pth, .pt or .safetensors file, which has no card.
+
+    The network's settings are read off the shapes of its weights. `architecture` is one of FOREIGN;
+    `encoder` the file with DA-CLIP's image encoder, for a network with contexts; `process` what
+    MeanRevertingSDE takes, `zero_start` being True unless it is given: as IR-SDE's code trains.
+
+    Raises FileNotFoundError for a file that is not there; ValueError for one that is damaged or of
+    another architecture, which lists what is missing, and for settings that do not fit.
+    """
+    if architecture not in FOREIGN:
+        raise ValueError(f"unknown architecture {architecture!r}; choose from {', '.join(FOREIGN)}")
+    process = {"zero_start": True} | process
+    try:
+        made_process = MeanRevertingSDE(**process)
+    except TypeError as error:
+        raise ValueError(f"the process cannot be made: {error}") from None
+    network = _from_shapes(FOREIGN[architecture], path)
+    card: dict[str, Any] = {
+        "architecture": architecture,
+        "config": network.config,
+        "target": target,
+        "process": process,
+        "tasks": list(tasks),
+    }
+    made_encoder = None
+    context_dim = cast(dict[str, Any], network.config)["context_dim"]
+    if (context_dim is None) != (encoder is None):
+        takes = "no contexts" if context_dim is None else f"contexts of {context_dim} numbers"
+        wanted = "leave encoder= out" if context_dim is None else "give their encoder= file"
+        raise ValueError(f"the network of {path} takes {takes}: {wanted}")
+    if encoder is not None:
+        made_encoder = _from_shapes(DACLIPImageEncoder, encoder)
+        card["encoder"] = {"architecture": "daclip", "config": made_encoder.config}
+        if (given := made_encoder.config["output_dim"]) != context_dim:
+            raise ValueError(
+                f"{encoder} makes contexts of {given} numbers, the network of {path} takes "
+                f"{context_dim}"
+            )
+    denoiser = Denoiser(network, target)
+    name = Path(path).stem
+    return _ready(
+        Checkpoint(name, denoiser, made_process, tuple(tasks), card, made_encoder), device
+    )
+
+
+def _from_shapes(kind: type[IRSDEUNet] | type[DACLIPImageEncoder], path: str | Path) -> Any:
+    """A network filled from a file that holds its weights and, maybe, what it has no use for."""
+    weights = {
+        name: value
+        for name, value in state_dict.read(path).items()
+        if not name.startswith(kind.NOT_USED)
+    }
+    try:
+        network = kind(**kind.infer_config(weights))
+        state_dict.fill(network, weights)
+    except KeyError as error:
+        raise ValueError(f"{path} holds no {kind.__name__}: it lacks {error}") from None
+    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no {kind.__name__}: {error}") from None
+    return network

@@ -63,11 +63,10 @@ def _attempt(load: Any, path: Path) -> Any:
         ) from None
 
 
-def fill(network: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
+def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Loads all `weights` into all of `network`, in float32; nothing, unless they fit to the last.
 
-    The network may be on the meta device: it takes the tensors over. Raises ValueError, which names
-    `source` and lists what is missing, of another shape or left over.
+    Raises ValueError, which lists what is missing, of another shape or left over.
     """
     wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     missing = [name for name in wanted if name not in weights]
@@ -78,16 +77,16 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor], source: str | Path) 
         if name in wanted and tuple(value.shape) != wanted[name]
     ]
     complaints = [
-        f"{what} {len(found)} ({_some(found)})"
+        f"{len(found)} {what}: {_some(found)}"
         for what, found in (
-            (f"of {len(wanted)} weights it lacks", missing),
-            ("of another shape it has", reshaped),
-            ("not known are", left),
+            (f"of its {len(wanted)} weights are missing", missing),
+            (f"of its {len(wanted)} weights are of another shape", reshaped),
+            ("more belong to something else", left),
         )
         if found
     ]
     if complaints:
-        raise ValueError(f"{source} does not hold this network: {'; '.join(complaints)}")
+        raise ValueError("; ".join(complaints))
     network.load_state_dict(
         {name: value.float() for name, value in weights.items()}, strict=True, assign=True
     )

@@ -27,7 +27,7 @@ def recorded(name):
 def made(kind, name):
     config, weights, _ = recorded(name)
     network = kind(**config).eval().requires_grad_(False)
-    state_dict.fill(network, weights, name)
+    state_dict.fill(network, weights)
     return network
 
 

@@ -2,12 +2,14 @@
 
 import json
 
+import published
 import pytest
 import torch
+from published import recorded
 from safetensors.torch import load_file, save_file
 
 from mrsampler import TASKS, checkpoints
-from mrsampler.networks import ResidualUNet
+from mrsampler.networks import IRSDEUNet, ResidualUNet
 
 SMALL = {"channels": (8, 12), "blocks": (1, 1), "embedding": 16}
 
@@ -214,7 +216,7 @@ def test_weights_of_another_architecture_are_refused_whole(saved, damage):
         save_file(weights, path)
     else:
         save_file(weights | {"tail.bias": torch.zeros(3)}, path)
-    named = {"shape": "size mismatch", "missing": "head.bias", "extra": "tail.bias"}[damage]
+    named = {"shape": "of another shape", "missing": "head.bias", "extra": "tail.bias"}[damage]
     with pytest.raises(ValueError, match=f"does not hold the weights.*{named}"):
         checkpoints.read(path)
 
@@ -244,3 +246,114 @@ def test_a_pickle_is_never_loaded_whatever_its_name(saved, tmp_path):
 def test_the_bundled_checkpoint_if_any_can_be_read():
     for name in checkpoints.names():
         assert checkpoints.read(name).tasks == TASKS
+
+
+SINGLE_TASK = {
+    "nf": 32,
+    "ch_mult": (1, 2),
+    "context_dim": None,
+    "use_degra_context": False,
+    "use_image_context": False,
+}
+
+
+@pytest.fixture
+def adopted(tmp_path):
+    """A single-task network in a file as its authors keep it, without a card."""
+    torch.manual_seed(0)
+    of = IRSDEUNet(**SINGLE_TASK)
+    torch.save({f"module.{n}": value for n, value in of.state_dict().items()}, tmp_path / "ir.pth")
+    return tmp_path / "ir.pth", of
+
+
+def test_a_file_without_a_card_is_adopted_with_settings_read_off_its_shapes(adopted):
+    path, of = adopted
+    checkpoint = checkpoints.adopt(path, architecture="irsde-unet", max_sigma=10)
+    back = checkpoint.denoiser.network
+    assert back.config == of.config and not back.training
+    for name, value in of.state_dict().items():
+        assert torch.equal(back.state_dict()[name], value)
+    assert (checkpoint.name, checkpoint.denoiser.target) == ("ir", "noise")
+    assert checkpoint.tasks == TASKS and checkpoint.encoder is None
+    process = checkpoint.process
+    assert process.sigma_inf == pytest.approx(10 / 255) and process.zero_start
+    assert (process.schedule, process.T) == ("cosine", 100)
+
+
+def test_what_the_shapes_do_not_say_can_be_said(adopted):
+    checkpoint = checkpoints.adopt(
+        adopted[0],
+        architecture="irsde-unet",
+        target="data",
+        tasks=["rainy"],
+        schedule="linear",
+        num_steps=50,
+        zero_start=False,
+    )
+    assert (checkpoint.denoiser.target, checkpoint.tasks) == ("data", ("rainy",))
+    assert (checkpoint.process.schedule, checkpoint.process.T) == ("linear", 50)
+    assert not checkpoint.process.zero_start
+
+
+@pytest.mark.parametrize(
+    "settings, why",
+    [
+        ({"architecture": "resnet"}, "unknown architecture 'resnet'; choose from irsde-unet"),
+        ({"sigma": 3}, "the process cannot be made: .*'sigma'"),
+        ({"schedule": "cubic"}, "unknown schedule 'cubic'"),
+        ({"target": "score"}, "unknown target 'score'"),
+        ({"encoder": "daclip.pt"}, "takes no contexts: leave encoder= out"),
+    ],
+)
+def test_settings_that_do_not_fit_a_file_are_refused(adopted, settings, why):
+    with pytest.raises(ValueError, match=why):
+        checkpoints.adopt(adopted[0], **{"architecture": "irsde-unet"} | settings)
+
+
+def test_a_network_with_contexts_needs_the_encoder_that_makes_them(tmp_path):
+    network, encoder = tmp_path / "network.pth", tmp_path / "encoder.pt"
+    torch.save(recorded("universal_ir_tiny")[1], network)
+    torch.save(recorded("daclip_tiny")[1], encoder)
+    with pytest.raises(ValueError, match="takes contexts of 48 numbers: give their encoder= file"):
+        checkpoints.adopt(network, architecture="irsde-unet")
+    checkpoint = checkpoints.adopt(network, architecture="irsde-unet", encoder=encoder)
+    assert checkpoint.encoder.config["output_dim"] == 48 and not checkpoint.encoder.training
+    other = recorded("daclip_tiny")[1].copy()
+    for name in ("clip.visual.proj", "visual_control.proj"):
+        other[name] = other[name][:, :40]
+    torch.save(other, encoder)
+    with pytest.raises(ValueError, match=r"makes contexts of 40 numbers, .* takes 48"):
+        checkpoints.adopt(network, architecture="irsde-unet", encoder=encoder)
+
+
+def test_a_file_of_another_network_is_refused_with_what_it_lacks(saved, tmp_path):
+    with pytest.raises(ValueError, match=r"holds no IRSDEUNet: it lacks 'init_conv\.weight'"):
+        checkpoints.adopt(saved[0], architecture="irsde-unet")
+    weights = IRSDEUNet(**SINGLE_TASK).state_dict()
+    odd = weights | {"init_conv.weight": torch.zeros(0, 6, 7, 7)}
+    for name, content in (("flat", {"init_conv.weight": torch.zeros(3)}), ("odd", odd)):
+        torch.save(content, tmp_path / f"{name}.pth")
+        with pytest.raises(ValueError, match=rf"{name}\.pth holds no IRSDEUNet"):
+            checkpoints.adopt(tmp_path / f"{name}.pth", architecture="irsde-unet")
+
+
+def test_a_file_without_a_card_is_told_from_one_that_is_not_there(adopted):
+    with pytest.raises(ValueError, match=r"has no card: say with architecture=.*irsde-unet"):
+        checkpoints.read(adopted[0])
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*nothing\.pth"):
+        checkpoints.adopt(adopted[0].with_name("nothing.pth"), architecture="irsde-unet")
+
+
+def test_a_checkpoint_with_an_encoder_comes_back_with_it(tmp_path):
+    network, encoder = IRSDEUNet(**recorded("universal_ir_tiny")[0]), published.encoder()
+    said = card(network, architecture="irsde-unet", target="noise")
+    said["encoder"] = {"architecture": "daclip", "config": encoder.config}
+    checkpoints.save(tmp_path / "mine.safetensors", network, said, encoder, torch.float32)
+    back = checkpoints.read(tmp_path / "mine").encoder
+    assert back.config == encoder.config and not back.training
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(back.state_dict()[name], value)
+    said["encoder"] = {"architecture": "resnet", "config": {}}
+    rewrite(tmp_path / "mine.safetensors", encoder=said["encoder"])
+    with pytest.raises(ValueError, match=r"mine\.json cannot be used.*resnet"):
+        checkpoints.read(tmp_path / "mine")

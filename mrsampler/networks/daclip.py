@@ -99,7 +99,7 @@ class DACLIPImageEncoder(nn.Module):
     universal-IR network takes them: of no particular length. The default is ViT-B/32.
     """
 
-    NOT_USED = (
+    NOT_USED: tuple[str, ...] = (
         "visual.",  # clip.visual once more
         "clip.text.",
         "clip.transformer.",

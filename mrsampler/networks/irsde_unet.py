@@ -229,6 +229,7 @@ class IRSDEUNet(nn.Module):
     """
 
     AUTOCAST = torch.bfloat16
+    NOT_USED: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -361,8 +362,8 @@ class IRSDEUNet(nn.Module):
             )
         height, width = x.shape[-2:]
         if not isinstance(t, Tensor):
-            t = torch.full((x.shape[0],), t, dtype=torch.float32, device=x.device)
-        embedding = self._embedding(t, degradation_context)
+            t = torch.full((), t, dtype=torch.float32, device=x.device)  # no copy from the host
+        embedding = self._embedding(t.expand(x.shape[0]), degradation_context)
         context = None if image_context is None else image_context[:, None]
 
         h = self.init_conv(pad_to_multiple(torch.cat([x - mu, mu], dim=1), self.multiple))
