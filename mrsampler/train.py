@@ -30,6 +30,7 @@ from mrsampler.restorer import Restorer
 
 TARGETS = ("velocity", "noise")
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
+FLOOR = 0.004  # an error of one grey level: below it a crop's loss no longer rewards
 
 
 @dataclass
@@ -50,7 +51,6 @@ class TrainConfig:
     crops_per_photo: int = 2
     learning_rate: float = 1e-3
     ema: float = 0.999
-    huber: float = 0.1
     workers: int = 1
     seed: int = 0
     save_every: float = 5.0
@@ -194,10 +194,13 @@ def _loss(
     forward: Callable[..., Tensor],
     process: MeanRevertingSDE,
     batch: Sequence[Tensor],
-    config: TrainConfig,
-    scale: float,
+    target: str,
 ) -> Tensor:
-    """Pseudo-Huber loss of the network's target, in units of its output scale.
+    """The mean over the crops of log(1 + mse / FLOOR^2) / 2, mse that of the network's output.
+
+    The logarithm makes it a matter of decibels, as quality is: what a task's errors are, 30/255 in
+    the dark or 9/255 of JPEG, does not decide how much it counts. Under a Huber loss JPEG, motion
+    blur and raindrops had not been learnt at all after 200,000 crops.
 
     Half of the t are uniform on [0, T], half on [T/2, T], where x_t says little and the network
     must restore rather than denoise: the harder part, and half of a uniform-lambda grid.
@@ -207,14 +210,15 @@ def _loss(
     t = process.T * torch.where(u < 0.5, 2 * u, u)
     noise = torch.randn_like(x0)
     x = process.perturb(x0, mu, t, noise)
-    if config.target == "velocity":
+    if target == "velocity":
         alpha, sigma = (v.to(x0)[:, None, None, None] for v in (process.alpha(t), process.sigma(t)))
-        truth = velocity(x0 - mu, noise, alpha, sigma, process.sigma_inf) / scale
+        truth = velocity(x0 - mu, noise, alpha, sigma, process.sigma_inf)
     else:
-        truth = noise / scale
+        truth = noise
     with torch.autocast(x0.device.type, dtype=torch.bfloat16):
-        output = forward(x, mu, t, task, statistics) / scale
-    return ((output.float() - truth).square() + config.huber**2).sqrt().mean() - config.huber
+        output = forward(x, mu, t, task, statistics)
+    mse = (output.float() - truth).square().mean((1, 2, 3))
+    return 0.5 * torch.log1p(mse / FLOOR**2).mean()
 
 
 @torch.no_grad()
@@ -322,7 +326,7 @@ def train(config: TrainConfig) -> Path:
         rate = min(1, (step + 1) / 300) * (0.5 * (1 + math.cos(math.pi * share)) + 0.01)
         if config.texture < 1:
             batch = _toned_down(teacher, process, batch, config.texture)
-        loss = _loss(forward, process, batch, config, network.scale)
+        loss = _loss(forward, process, batch, config.target)
         network.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

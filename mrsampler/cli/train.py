@@ -63,12 +63,6 @@ def add(commands: Any) -> None:
         help="decay of the averaged weights",
     )
     command.add_argument(
-        "--huber",
-        type=options.above_zero,
-        default=0.1,
-        help="where the loss turns from square to linear",
-    )
-    command.add_argument(
         "--workers", type=options.number(int, 0), default=1, help="processes that degrade photos"
     )
     command.add_argument(
