@@ -38,11 +38,13 @@ class Photo:
     profile: bytes | None = None
     grey: bool = False
 
-    def within(self, largest_side: int) -> Photo:
+    def within(self, largest_side: int | None) -> Photo:
         """The photo with `rgb` scaled down, never up, to `largest_side`; no side under 32 pixels.
 
-        Raises ValueError for a largest side under 32.
+        None leaves it at full resolution. Raises ValueError for a largest side under 32.
         """
+        if largest_side is None:
+            return self
         return replace(self, rgb=_fit_within(self.rgb, largest_side))
 
     def image(self, rgb: Tensor) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from mrsampler import checkpoints, photo
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.photo import Photo
 from mrsampler.process import MeanRevertingSDE
+from mrsampler.tiles import TiledDenoiser
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, trajectory
 
 OPTIMISED = "optimised"
 LARGEST_SIDE = 512
+TILE = 1024
 # A run's draws must not repeat those of a degradation of the same seed: the noise in x_T would be
 # the very noise in the photo.
 _RUN_STREAM = 0x6D725F72756E
@@ -59,9 +61,21 @@ class Restorer:
         return self.checkpoint.card.get("timesteps", {}).get(solver, {})
 
     def trajectory(
-        self, image: Tensor, task: str, *, seed: int = 0, **settings: Any
+        self,
+        image: Tensor,
+        task: str,
+        *,
+        seed: int = 0,
+        tile: int = TILE,
+        on_tile: Callable[[float], None] = lambda spent: None,
+        **settings: Any,
     ) -> Iterator[Step]:
         """The restoration of one degraded image (3, H, W) in [0, 1], a Step at a time.
+
+        An image with a side of more than `tile` pixels is evaluated by overlapping tiles no larger,
+        within one trajectory of the whole: see `TiledDenoiser`. An evaluation may take long then.
+        `on_tile` is called after each tile with the evaluations spent so far (2.25); what it raises
+        ends the run there.
 
         `seed` fixes x_T and every draw, on the CPU, so that it means the same on every device and
         to every sampler: two runs of one seed start from the same x_T. `settings` are those of
@@ -69,8 +83,9 @@ class Restorer:
         times that the checkpoint's card holds for the solver and nfe. Steps hold (1, 3, H, W)
         tensors.
 
-        Raises ValueError for an unknown task or another shape, and what `trajectory` raises; while
-        it runs, FloatingPointError if the network returns values that are not finite.
+        Raises ValueError for an unknown task, another shape or a tile that the network cannot be
+        laid out in, and what `trajectory` raises; while it runs, FloatingPointError if the network
+        returns values that are not finite.
         """
         if task not in self.tasks:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
@@ -82,9 +97,12 @@ class Restorer:
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)
+        denoiser = self.checkpoint.denoiser
+        if max(image.shape[1:]) > tile:
+            denoiser = TiledDenoiser(denoiser, mu, tile=tile, on_tile=on_tile)
         return _finite(
             trajectory(
-                self.checkpoint.denoiser,
+                denoiser,
                 mu,
                 process=self.process,
                 conditioning={"task": self.tasks.index(task)},
@@ -97,13 +115,13 @@ class Restorer:
         image: str | Path | Image.Image | Photo,
         task: str,
         *,
-        largest_side: int = LARGEST_SIDE,
+        largest_side: int | None = LARGEST_SIDE,
         **settings: Any,
     ) -> Image.Image:
         """The restored picture, of the photo's size, with its alpha and colour profile.
 
-        A photo with a longer side than `largest_side` is restored scaled down. `settings` are
-        those of `trajectory` above.
+        A photo with a longer side than `largest_side` is restored scaled down; None restores it at
+        full resolution, whatever its size. `settings` are those of `trajectory` above.
 
         Raises PhotoError for a file that is no usable picture, and what `trajectory` raises.
         """

@@ -1,0 +1,105 @@
+"""A network over a photo larger than it can take at once: overlapping tiles, blended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mrsampler.denoiser import Denoiser
+
+# Measured on the bundled network: with fewer cells of the overlap than this a tile of a dark or
+# hazy photo is several 8-bit steps off at its edge, and neighbours differ as a whole.
+OVERLAP_CELLS = 12
+CELL = 16
+
+
+class TiledDenoiser(Denoiser):
+    """A Denoiser that evaluates its network a tile at a time. Made for one run, for its `mu`.
+
+    At a given y and t each target is affine in D, with the same coefficients in every pixel:
+    windows that sum to one, laid over the outputs, blend the predicted residual. Solver, schedule
+    and noise are those of the whole photo and know nothing of tiles.
+
+    A tile's outputs are wrong near an edge that is not the photo's, where the network found zeros
+    instead of the neighbourhood. Neighbours therefore overlap by at least OVERLAP_CELLS cells of
+    the network's coarsest grid (`network.multiple` pixels; CELL where it does not say). The third
+    of the overlap at either edge is not used, over the middle third one tile fades into the next: a
+    network that looks no further than a third of the overlap returns what it would for the whole.
+    Tiles begin on that grid, so that a pixel lies in the same cells as in the whole photo.
+
+    What a network takes over the photo must come from a `statistics(mu)` of its own, and enter it
+    by the keyword `statistics`: it is taken here, once, of the whole. A network that normalises
+    over its input, or attends to all of it, is not to be tiled.
+
+    mu       (B, C, H, W), the anchor of the run
+    tile     the longest side of a tile in pixels; all are about equal, and as short as cover mu
+    on_tile  called after each tile with the evaluations spent so far, 2.25 a quarter into the
+             third; what it raises ends the run there
+
+    Raises ValueError for a `tile` that is not a multiple of the cell or shorter than two overlaps.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        mu: Tensor,
+        *,
+        tile: int,
+        on_tile: Callable[[float], None] = lambda spent: None,
+    ):
+        super().__init__(denoiser.network, denoiser.target)
+        cell = getattr(self.network, "multiple", CELL)
+        overlap = OVERLAP_CELLS * cell
+        if tile % cell or tile < 2 * overlap:
+            raise ValueError(
+                f"tile must be a multiple of {cell}, and at least {2 * overlap}; got {tile}"
+            )
+        self._rows, self._columns = (
+            [(span, window.to(mu)) for span, window in _windows(side, tile, overlap, cell)]
+            for side in mu.shape[-2:]
+        )
+        statistics = getattr(self.network, "statistics", None)
+        self._whole = {} if statistics is None else {"statistics": statistics(mu)}
+        self._on_tile, self._tiles_done = on_tile, 0
+
+    def __call__(self, x: Tensor, mu: Tensor, t: float, **conditioning: Any) -> Tensor:
+        """The blended raw output, in x's shape and type. Raises what Denoiser raises."""
+        blended = torch.zeros_like(x)
+        for rows, down in self._rows:
+            for columns, across in self._columns:
+                tile = (..., rows, columns)
+                output = super().__call__(x[tile], mu[tile], t, **conditioning, **self._whole)
+                blended[tile].addcmul_(output, down[:, None] * across)
+                self._tiles_done += 1
+                self._on_tile(self._tiles_done / (len(self._rows) * len(self._columns)))
+        return blended
+
+
+def _spans(side: int, tile: int, overlap: int, cell: int) -> list[slice]:
+    """The fewest pieces of `side` pixels, equal but for the last one's cut-off end."""
+    if side <= tile:
+        return [slice(0, side)]
+    count = math.ceil((side - overlap) / (tile - overlap))
+    length = cell * math.ceil((side + (count - 1) * overlap) / (count * cell))
+    last = cell * math.ceil(side / cell) - length
+    starts = (i * last // (count - 1) // cell * cell for i in range(count))
+    return [slice(start, min(start + length, side)) for start in starts]
+
+
+def _windows(side: int, tile: int, overlap: int, cell: int) -> list[tuple[slice, Tensor]]:
+    """The pieces with their weights, which sum to one in each pixel."""
+    spans = _spans(side, tile, overlap, cell)
+    pixels = torch.arange(side, dtype=torch.float64) + 0.5
+    # How far each piece has taken over from the one before.
+    taken = [torch.ones_like(pixels)]
+    for before, after in pairwise(spans):
+        middle = (before.stop + after.start) / 2
+        phase = ((pixels - middle) / (overlap / 3) + 0.5).clamp(0, 1)
+        taken.append((math.pi / 2 * phase).sin() ** 2)
+    taken.append(torch.zeros_like(pixels))
+    return [(span, (taken[i] - taken[i + 1])[span]) for i, span in enumerate(spans)]

@@ -1,0 +1,249 @@
+"""A photo evaluated by tiles is the photo evaluated whole."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import mrsampler as mrs
+from mrsampler import TASKS, Denoiser, MeanRevertingSDE, degrade, photo
+from mrsampler.examples import examples
+from mrsampler.networks import ResidualUNet
+from mrsampler.tiles import OVERLAP_CELLS, TiledDenoiser
+
+PROCESS = MeanRevertingSDE()
+# A side of two tiles, sides of many that no cell divides, and sides a pixel around a limit.
+SIZES = [(41, 83), (100, 64), (65, 257), (96, 97), (191, 190)]
+
+
+class Local:
+    """A network that sees `radius` pixels around each, and zeros beyond what it is given."""
+
+    multiple = 1
+
+    def __init__(self, radius: int):
+        self.radius = radius
+        generator = torch.Generator().manual_seed(0)
+        side = 2 * radius + 1
+        self.kernel = torch.randn(3, 6, side, side, generator=generator, dtype=torch.float64)
+        self.calls: list[tuple[int, ...]] = []
+
+    def __call__(self, x, mu, t):
+        self.calls.append(tuple(x.shape))
+        return F.conv2d(torch.cat([x, mu], 1), self.kernel, padding=self.radius) + t
+
+
+class Unet(ResidualUNet):
+    """The bundled kind, untrained, and so small that it sees 9 pixels around each."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(channels=(8,), blocks=(1,), embedding=8)
+        for parameter in self.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        self.double().requires_grad_(False)
+        self.taken, self.told = [], []
+
+    def statistics(self, mu):
+        self.taken.append(tuple(mu.shape))
+        return ResidualUNet.statistics(mu)
+
+    def forward(self, x, mu, t, task, statistics=None):
+        self.told.append(statistics)
+        return super().forward(x, mu, t, task, statistics)
+
+
+def pair(height: int, width: int, batch: int = 1) -> torch.Tensor:
+    """x and mu, (2, B, 3, H, W)."""
+    shape = (2, batch, 3, height, width)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def tiled(network, mu, tile, target="velocity", **settings):
+    return TiledDenoiser(Denoiser(network, target), mu, tile=tile, **settings)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("target", ["noise", "data", "velocity"])
+def test_a_network_that_looks_no_further_than_a_third_of_the_overlap_returns_the_whole_s(
+    size, target
+):
+    network, (x, mu) = Local(OVERLAP_CELLS // 3), pair(*size)
+    whole = network(x, mu, 3.0)
+    torch.testing.assert_close(
+        tiled(network, mu, 40, target)(x, mu, 3.0), whole, rtol=0, atol=1e-12
+    )
+    # One that looks further does see the tiles' edges: the bound is no accident.
+    far = Local(OVERLAP_CELLS // 3 + 1)
+    assert (tiled(far, mu, 40)(x, mu, 3.0) - far(x, mu, 3.0)).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_pixel_lies_in_the_cells_that_it_lies_in_in_the_whole_photo(size):
+    network, (x, mu) = Unet(), pair(*size, batch=2)
+    statistics = ResidualUNet.statistics(mu)
+    whole = network(x, mu, 40.0, 3, statistics)
+    assert whole.std() > 0.1
+    by_tiles = tiled(network, mu, 52)(x, mu, 40.0, task=3)
+    torch.testing.assert_close(by_tiles, whole, rtol=0, atol=1e-12)
+
+
+def test_statistics_are_taken_once_a_run_of_the_whole_photo():
+    network, (x, mu) = Unet(), pair(100, 130)
+    denoiser = tiled(network, mu, 52)
+    for t in (80.0, 20.0):
+        denoiser(x, mu, t, task=0)
+    assert network.taken == [(1, 3, 100, 130)]
+    whole = ResidualUNet.statistics(mu)
+    assert len(network.told) > 8 and all(torch.equal(told, whole) for told in network.told)
+
+
+@pytest.mark.parametrize("size", [(188, 250), (96, 64), (64, 65), (2, 94), (33, 24)])
+@pytest.mark.parametrize("tile", [24, 32, 64])
+@pytest.mark.parametrize("cell", [1, 2])
+def test_no_tile_is_larger_than_asked_and_neighbours_overlap(size, tile, cell):
+    class Network:
+        multiple = cell
+
+        def __call__(self, x, mu, t):
+            seen.append(mu)
+            return torch.ones_like(x)
+
+    seen = []
+    size, tile, overlap = [cell * n - cell // 2 for n in size], cell * tile, cell * OVERLAP_CELLS
+    mu = torch.stack(torch.meshgrid(*map(torch.arange, size), indexing="ij")).float()[None]
+    blended = tiled(Network(), mu, tile)(mu, mu, 1.0)
+    # Weights that sum to one, in float32.
+    torch.testing.assert_close(blended, torch.ones_like(mu), rtol=0, atol=3e-7)
+    for axis in (0, 1):
+        spans = sorted({(int(one[0, axis].min()), int(one[0, axis].max()) + 1) for one in seen})
+        assert spans[0][0] == 0 and spans[-1][1] == size[axis]
+        assert all(start % cell == 0 and stop - start <= tile for start, stop in spans)
+        overlaps = [before[1] - after[0] for before, after in pairwise(spans)]
+        assert min(overlaps, default=overlap) >= overlap
+        # No more of them than a side of that length needs.
+        assert len(spans) == max(1, math.ceil((size[axis] - overlap) / (tile - overlap)))
+
+
+@pytest.mark.parametrize("solver", ["mrs-ode-d-2", "mrs-sde-d-2", "heun"])
+def test_a_trajectory_over_tiles_is_the_whole_photo_s(solver):
+    network, (_, mu) = Unet(), pair(90, 131)
+    run = {"process": PROCESS, "solver": solver, "nfe": 6}
+
+    def steps(denoiser, conditioning):
+        generator = torch.Generator().manual_seed(5)
+        return list(
+            mrs.trajectory(denoiser, mu, generator=generator, conditioning=conditioning, **run)
+        )
+
+    whole = steps(Denoiser(network, "velocity"), {"task": 2})
+    by_tiles = steps(tiled(network, mu, 52), {"task": 2})
+    assert [step.nfe for step in by_tiles] == [step.nfe for step in whole]
+    assert torch.equal(by_tiles[0].x, whole[0].x)
+    for one, other in zip(by_tiles, whole, strict=True):
+        # Rounding, which an untrained network's trajectory enlarges.
+        torch.testing.assert_close(one.x, other.x, rtol=1e-9, atol=1e-9)
+
+
+def test_on_tile_hears_what_is_spent_of_the_evaluations():
+    heard, (x, mu) = [], pair(60, 60)
+    denoiser = tiled(Local(1), mu, 36, on_tile=heard.append)
+    for _ in range(2):
+        denoiser(x, mu, 1.0)
+    assert heard == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+
+
+def test_what_on_tile_raises_ends_the_run_between_two_tiles():
+    class StoppedError(Exception):
+        pass
+
+    def stop(spent):
+        if spent >= 1.5:
+            raise StoppedError
+
+    network, (_, mu) = Local(1), pair(60, 60)
+    denoiser = tiled(network, mu, 36, on_tile=stop)
+    reached = []
+    with pytest.raises(StoppedError):
+        for step in mrs.trajectory(denoiser, mu, process=PROCESS, nfe=5):
+            reached.append(step.nfe)
+    assert reached == [0, 1] and len(network.calls) == 6
+
+
+@pytest.mark.parametrize(
+    "tile, network, words",
+    [
+        (101, Unet(), "a multiple of 2, and at least 48; got 101"),
+        (46, Unet(), "a multiple of 2, and at least 48; got 46"),
+        (392, len, "a multiple of 16, and at least 384; got 392"),
+        (368, len, "a multiple of 16, and at least 384; got 368"),
+    ],
+)
+def test_a_tile_that_cuts_a_cell_or_is_shorter_than_two_overlaps_is_refused(tile, network, words):
+    with pytest.raises(ValueError, match=f"tile must be {words}"):
+        tiled(network, torch.zeros(1, 3, 40, 40), tile)
+
+
+def test_an_output_of_another_shape_is_refused():
+    _, mu = pair(60, 60)
+    with pytest.raises(ValueError, match="the network returned"):
+        tiled(lambda x, mu, t: x[:, :, :1], mu, 384)(mu, mu, 1.0)
+
+
+# --- the bundled network
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return mrs.load("bundled", "cpu")
+
+
+@pytest.fixture(scope="module")
+def wide() -> torch.Tensor:
+    """A photo of three tiles in a row."""
+    rgb = photo.resize(photo.read(examples()[0].path).rgb, (640, 427))
+    return rgb[:, 150:246]
+
+
+def restored(bundled, image, task, **settings):
+    for step in bundled.trajectory(image, task, nfe=3, **settings):
+        x = step.x
+    return x
+
+
+def jump(x: torch.Tensor, borders: list[int]) -> float:
+    """By how much, in 1/255, the jumps across columns of pixels exceed those one pixel beside."""
+    across = 255 * x.diff(dim=-1).abs().mean((0, 1, 2))
+    return sum((across[c - 1] - (across[c - 2] + across[c]) / 2).item() for c in borders) / len(
+        borders
+    )
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_seam_shows_between_tiles(bundled, wide, task):
+    degraded = degrade(wide, task, 0.5, torch.Generator().manual_seed(0))
+    whole = restored(bundled, degraded, task)
+    by_tiles = restored(bundled, degraded, task, tile=384)
+    assert not torch.equal(by_tiles, whole)
+    # The tiles are [0, 352), [144, 496) and [288, 640): their edges, and where they fade halfway.
+    borders = [144, 248, 352, 288, 392, 496]
+    # The photo has jumps of its own, most of all where JPEG cut it into blocks.
+    assert jump(by_tiles, borders) - jump(whole, borders) < 0.5
+    # And no tile differs as a whole: one 8-bit step at most in any pixel.
+    assert (by_tiles - whole).abs().max() < 1 / 255
+
+
+def test_tiles_restored_apart_would_show_seams(bundled, wide):
+    degraded = degrade(wide, "low-light", 0.5, torch.Generator().manual_seed(0))
+    x_T = next(bundled.trajectory(degraded, "low-light")).x
+    borders = [160, 320, 480]
+    apart = [
+        restored(bundled, image, "low-light", x_T=start.clone())
+        for image, start in zip(
+            degraded.tensor_split(borders, -1), x_T.tensor_split(borders, -1), strict=True
+        )
+    ]
+    whole = restored(bundled, degraded, "low-light")
+    assert jump(torch.cat(apart, -1), borders) - jump(whole, borders) > 2
