@@ -1,0 +1,86 @@
+"""The controls that give a photo and its damage: the same on every tab that restores one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from mrsampler import photo
+from mrsampler.degradations import TASKS
+from mrsampler.examples import examples
+from mrsampler.photo import Photo, PhotoError
+from mrsampler.ui.components import photo_drop, web
+from mrsampler.ui.examples import example_photo, thumbnails
+
+CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
+
+
+class Given(NamedTuple):
+    """What a visitor has given: an example's number or an upload, and what is wrong with it.
+
+    `picked` are the events after which another photo is there.
+    """
+
+    example: gr.State
+    drop: gr.HTML
+    mode: gr.Radio
+    task: gr.Dropdown
+    severity: gr.Slider
+    picked: tuple[Any, ...]
+
+
+def controls() -> Given:
+    """Lays them out, inside a Blocks context, wired to each other."""
+    first = examples()[0]
+    example = gr.State(0)
+    drop = photo_drop()
+    row = gr.HTML(value=thumbnails(), **web("examples"))
+    mode = gr.Radio(
+        [CLEAN, DAMAGED],
+        value=CLEAN,
+        label="The photo is",
+        info="Of a clean one the truth is known, so results can be scored.",
+    )
+    task = gr.Dropdown(list(TASKS), value=first.task, label="Task", info="Which damage to undo.")
+    severity = gr.Slider(
+        0, 1, first.severity, step=0.05, label="Severity", info="More damage.", buttons=[]
+    )
+    quietly: dict[str, Any] = {
+        "queue": False,
+        "api_visibility": "private",
+        "show_progress": "hidden",
+    }
+    picked = (
+        row.pick(_pick, None, [example, drop, task, severity, mode], **quietly),
+        drop.photo(lambda: DAMAGED, None, mode, **quietly),
+    )
+    mode.change(lambda chosen: gr.update(interactive=chosen == CLEAN), mode, severity, **quietly)
+    return Given(example, drop, mode, task, severity, picked)
+
+
+def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
+    index = int(event.index)
+    example = examples()[index]
+    return index, None, example.task, example.severity, DAMAGED if example.damaged else CLEAN
+
+
+def read(example: int, upload: str | None) -> Photo:
+    """The upload, or the example where there is none. Raises gr.Error with a sentence."""
+    try:
+        return photo.read(upload) if upload else example_photo(example)
+    except PhotoError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    except OSError:
+        raise gr.Error(
+            "The uploaded photo is no longer there; please choose it again.", print_exception=False
+        ) from None
+
+
+def whole(value: Any, name: str, low: int, high: int) -> int:
+    """A whole number that a visitor gave. Raises gr.Error for one outside [low, high]."""
+    if not isinstance(value, int | float) or not low <= value <= high:
+        raise gr.Error(
+            f"{name} must be a whole number from {low} to {high}.", print_exception=False
+        )
+    return int(value)

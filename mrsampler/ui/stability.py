@@ -1,0 +1,317 @@
+"""The Stability tab: noise against data prediction, and where the expansion of each diverges."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+from torch import Tensor
+
+from mrsampler import checkpoints
+from mrsampler.examples import examples
+from mrsampler.stability import Prediction
+from mrsampler.timesteps import SPACINGS
+from mrsampler.ui import choices, given
+from mrsampler.ui.charts import chart
+from mrsampler.ui.components import WEB, web
+from mrsampler.ui.divergence import (
+    PREDICTIONS,
+    Comparison,
+    Moment,
+    Steps,
+    compared,
+    radius_figure,
+    share_figure,
+)
+from mrsampler.ui.frames import jpeg
+from mrsampler.ui.hardware import crosses_processes, gpu
+from mrsampler.ui.session import QUEUE, Subject, load, subject
+
+SOLVERS: dict[str, dict[Prediction, str]] = {
+    f"{equation.upper()}, order {order}": {
+        prediction: f"mrs-{equation}-{prediction[0]}-{order}" for prediction in PREDICTIONS
+    }
+    for equation, order in (("ode", 1), ("ode", 2), ("ode", 3), ("sde", 1), ("sde", 2))
+}
+# What the tab opens with: where the two differ most.
+SOLVER, NFE, MOST_NFE, SPACING, LARGEST_SIDE = "SDE, order 2", 10, 50, "uniform-lambda", 256
+
+LEAD = """
+From its last evaluation the solver expands the network's prediction in \u03bb and integrates that
+over the step. Where the step is longer than the radius of convergence <i>R</i>, the expansion
+diverges: more terms make it worse. Both solvers start from the same <i>x<sub>T</sub></i> over the
+same network; one expands the noise it predicts, the other the data.
+"""
+
+_stops: dict[str, threading.Event] = {}
+_run_numbers = itertools.count(1)
+
+
+def moments(
+    checkpoint: str, shown: Subject, asked: Comparison, stop: threading.Event
+) -> Iterator[Moment]:
+    """`compared` where the GPU is; it ends before the next step once `stop` is set."""
+    seen = None if crosses_processes() else stop
+    stream = _compared(checkpoint, shown.degraded, shown.truth, asked, seen)
+    try:
+        for moment in stream:
+            yield moment
+            if seen is None and stop.is_set():
+                return
+    finally:
+        stream.close()  # type: ignore[attr-defined]
+
+
+@gpu
+def _compared(
+    checkpoint: str,
+    degraded: Tensor,
+    truth: Tensor | None,
+    asked: Comparison,
+    stop: threading.Event | None,
+) -> Iterator[Moment]:
+    stopped = stop.is_set if stop else lambda: False
+    yield from compared(load(checkpoint), degraded, truth, asked, stopped)
+
+
+def say(moment: Moment) -> str:
+    """The line under the pictures once a run is over."""
+    if not moment.done:
+        return "Stopped: what was reached stays here."
+    return f"Finished. {' '.join(_verdict(p, moment) for p in moment.steps)}"
+
+
+def _verdict(prediction: Prediction, moment: Moment) -> str:
+    quality, steps = moment.psnr[prediction], moment.steps[prediction]
+    words = f"{prediction.capitalize()} prediction"
+    if quality is not None:
+        words += f" ends at {quality:.1f} dB"
+    if not steps:
+        return f"{words}; with so few evaluations nothing is expanded."
+    worst = min(steps, key=lambda step: step["fraction"])
+    words += "; at" if quality is not None else ": at"
+    share = f"{100 * worst['fraction']:.0f} % of its pixels converge"
+    return f"{words} worst {share} (step {worst['step']})."
+
+
+def setup(shown: Subject) -> dict[str, Any]:
+    """The degraded picture, which both panels hold until there is a frame."""
+    return {"degraded": jpeg(shown.degraded)}
+
+
+def preview(
+    example: int,
+    upload: str | None,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    largest_side: int,
+) -> dict[str, Any]:
+    """The degraded picture, before anything runs."""
+    shown = _subject(example, upload, mode, task, severity, seed, largest_side)
+    return {
+        "run": f"preview {next(_run_numbers)}",
+        "state": "idle",
+        "say": shown.note or "",
+        "setup": setup(shown),
+        "figures": figures({prediction: [] for prediction in PREDICTIONS}, checkpoints.DEFAULT),
+    }
+
+
+def figures(steps: Steps, checkpoint: str) -> dict[str, Any]:
+    """Both plots, of all steps so far, over the whole of the process's lambda."""
+    process = load(checkpoint).process
+    span = process.lam(process.T), process.lam(process.t_min)
+    return {"share": share_figure(steps, span), "radius": radius_figure(steps, span)}
+
+
+def _subject(
+    example: int,
+    upload: str | None,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    largest_side: int,
+) -> Subject:
+    seed = given.whole(seed, "The seed", 0, 2**31 - 1)
+    source = given.read(example, upload)
+    return subject(source, mode == given.CLEAN, task, severity, seed, largest_side)
+
+
+def run(
+    example: int,
+    upload: str | None,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    largest_side: int,
+    solver: str,
+    nfe: float,
+    spacing: str,
+    checkpoint: str,
+    request: gr.Request,
+) -> Iterator[dict[str, Any]]:
+    """Both parameterisations, as updates of the stage."""
+    update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
+    visitor = request.session_hash or ""
+    # First of all: the visitor can press Stop while a large photo is still being read.
+    stop = _stops[visitor] = threading.Event()
+    try:
+        nfe = given.whole(nfe, "NFE", 2, MOST_NFE)
+        asked = Comparison(task, SOLVERS[solver], nfe, spacing, int(seed or 0))
+        shown = _subject(example, upload, mode, task, severity, seed, largest_side)
+        with QUEUE.turn() as turn:
+            while not turn.arrive(0.5) and not stop.is_set():
+                people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
+                word = f"Waiting: {people} ahead of you, about {turn.seconds:.0f} s."
+                yield update | {"state": "waiting", "say": word}
+            if stop.is_set():
+                yield update | {"state": "stopped", "say": "Stopped before it began."}
+                return
+            first: dict[str, Any] = {"setup": setup(shown) | {"nfe": nfe}}
+            for moment in moments(checkpoint, shown, asked, stop):
+                plots = figures(moment.steps, checkpoint)
+                told = {"state": "running", "frames": moment.frames, "figures": plots}
+                yield update | first | told | {"say": shown.note or ""}
+                first = {}
+        state = "finished" if moment.done else "stopped"
+        yield update | {"state": state, "say": f"{say(moment)} {shown.note or ''}"}
+    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
+        sentence = f"The run failed: {error}. Another setting or photo may work."
+        yield update | {"state": "failed", "say": sentence}
+        raise gr.Error(sentence, print_exception=False) from None
+    finally:
+        if _stops.get(visitor) is stop:
+            del _stops[visitor]
+
+
+def stop(request: gr.Request) -> None:
+    """Ends this visitor's run before its next step."""
+    if event := _stops.get(request.session_hash or ""):
+        event.set()
+
+
+def networks() -> list[tuple[str, str]]:
+    """The checkpoints, each with what its network predicts: another thing than the solver's."""
+    found = []
+    for name in checkpoints.names():
+        target = checkpoints.read_card(name).get("target", "unknown")
+        found.append((f"{name}: predicts {target}", name))
+    return found
+
+
+def build() -> None:
+    """Lays out the tab, inside a Blocks context."""
+    first = examples()[0]
+    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    with gr.Row(elem_id="stability"):
+        with gr.Column(elem_id="stability-rail", scale=0, min_width=0):
+            with gr.Column(elem_id="stability-knobs"):
+                photo = given.controls()
+                solver = gr.Dropdown(
+                    list(SOLVERS),
+                    value=SOLVER,
+                    label="Solver",
+                    info="The equation that is solved, and how many evaluations a step looks back.",
+                )
+                nfe = gr.Slider(
+                    2,
+                    MOST_NFE,
+                    NFE,
+                    step=1,
+                    label="NFE",
+                    info="Network evaluations each: fewer are longer steps in \u03bb.",
+                    buttons=[],
+                )
+                spacing = gr.Dropdown(
+                    list(SPACINGS),
+                    value=SPACING,
+                    label="Step spacing",
+                    info="Where the steps of both fall.",
+                )
+                checkpoint = gr.Dropdown(
+                    networks(),
+                    value=checkpoints.DEFAULT,
+                    label="Network",
+                    info="What it predicts is converted to what the solver expands.",
+                )
+                with gr.Accordion("Advanced", open=False):
+                    seed = gr.Number(
+                        0,
+                        label="Seed",
+                        precision=0,
+                        minimum=0,
+                        maximum=2**31 - 1,
+                        info="Another damage, another x_T.",
+                    )
+                    largest_side = gr.Radio(
+                        list(choices.LARGEST_SIDES),
+                        value=LARGEST_SIDE,
+                        label="Largest side",
+                        info="In pixels; a larger photo is scaled down for the run.",
+                    )
+            with gr.Row(elem_id="stability-runbar"):
+                go = gr.Button("Run", variant="primary", elem_id="stability-run")
+                halt = gr.Button("Stop", variant="stop", elem_id="stability-stop")
+        with gr.Column(elem_id="stability-stage"):
+            shown = preview(0, None, given.CLEAN, first.task, first.severity, 0, LARGEST_SIDE)
+            style = (WEB / "stability.page.css").read_text(encoding="utf-8")
+            head = f"<style>{style}</style>"
+            gr.HTML(f"<p>{LEAD}</p>", elem_id="stability-lead", padding=False)
+            stage = gr.HTML(value=shown, head=head, **web("stability"))
+            with gr.Row(elem_id="stability-plots"):
+                for name, title, about in (
+                    (
+                        "share",
+                        "Ratio of convergence",
+                        "share of pixels whose radius R is above the step",
+                    ),
+                    (
+                        "radius",
+                        "Radius R against the step",
+                        "<i></i>the step; line: median, band: middle half",
+                    ),
+                ):
+                    with gr.Column():
+                        gr.HTML(f"<h3>{title} <span>{about}</span></h3>", padding=False)
+                        chart(f"stability-{name}", title, shown["figures"][name])
+
+    what = [photo.example, photo.drop, photo.mode, photo.task, photo.severity, seed, largest_side]
+    for event in photo.picked:
+        event.then(preview, what, stage, **quietly)
+    gr.on(
+        [
+            photo.mode.input,
+            photo.task.input,
+            photo.severity.release,
+            seed.submit,
+            largest_side.input,
+        ],
+        preview,
+        what,
+        stage,
+        trigger_mode="always_last",
+        **quietly,
+    )
+    running = go.click(
+        run,
+        [*what, solver, nfe, spacing, checkpoint],
+        stage,
+        concurrency_limit=32,
+        js=f"(...all) => {{ {_tell('asked')}; return all; }}",
+        **quietly,
+    )
+    # A full queue leaves no last word.
+    running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
+    halt.click(stop, None, None, queue=False, **quietly)
+
+
+def _tell(what: str) -> str:
+    """Script that tells the stage something."""
+    return f"document.querySelector('#stability').dispatchEvent(new CustomEvent('{what}'))"
