@@ -1,6 +1,7 @@
 """The command line, run in-process with a tiny untrained network on CPU."""
 
 import argparse
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tqdm
 from PIL import Image, ImageCms
 
 import mrsampler as mrs
@@ -154,7 +156,8 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("restore photo.png --task noisy --nfe ten", "--nfe"),
         ("restore photo.png --task noisy --nf 3", "--nf"),
         ("restore photo.png --task noisy --seed -1", "--seed"),
-        ("restore photo.png --task noisy --largest-side 31", "--largest-side"),
+        ("restore photo.png --task noisy --largest-side 31", "--largest-side: expected full, or a"),
+        ("restore photo.png --task noisy --largest-side whole", "from 32, got 'whole'"),
         ("restore photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
         ("restore photo.png --task noisy --solver magic", "'magic'; choose from mrs-ode-d-1"),
         ("restore photo.png --task noisy --spacing magic", "'magic'; choose from uniform-l"),
@@ -410,6 +413,55 @@ def test_says_when_it_scaled_down(here, restore):
     assert "120 x 60" in out and "restored at 64 x 32" in out
     assert pixels("wide-restored.png").shape == (60, 120, 3)
     assert "restored at" not in restore("wide.png")[1]
+
+
+def test_full_resolution_restores_a_photo_of_any_size_by_tiles(here, restore, checkpoint, calls):
+    picture(1200, 60).save("wide.png")
+    code, out, err = restore("wide.png", "--largest-side", "full")
+    assert (code, err) == (0, "")
+    assert "1200 x 60, 2 NFE" in out and "restored at" not in out
+    assert len(calls) == 2 * 2
+    expected = restorer.load(checkpoint, "cpu").restore(
+        "wide.png", "noisy", largest_side=None, nfe=2
+    )
+    np.testing.assert_array_equal(pixels("wide-restored.png"), np.array(expected))
+
+
+@pytest.mark.parametrize("source", ["wide.png", "wide"])
+def test_the_bar_moves_with_each_tile(here, restore, monkeypatch, source):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    class Eager(tqdm.tqdm):
+        def __init__(self, *args, **settings):
+            super().__init__(*args, **settings, mininterval=0, miniters=0)
+
+    Path("wide").mkdir()
+    picture(1200, 60).save("wide/wide.png")
+    picture(1200, 60).save("wide.png")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(tqdm, "tqdm", Eager)
+    assert restore(source, "--largest-side", "full", "--out", "empty")[0] == 0
+    shown = dict.fromkeys(re.findall(r"([\d.]+)/2 NFE", terminal.getvalue()))
+    assert [spent for spent in shown if spent != "0"] == ["0.5", "1", "1.5", "2"]
+
+
+def test_stopping_ends_a_run_between_two_tiles(here, restore, checkpoint, monkeypatch, capsys):
+    forward, made = ResidualUNet.forward, []
+
+    def interrupted(self, *args, **kwargs):
+        made.append("call")
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    picture(1200, 60).save("wide.png")
+    before = names(here)
+    monkeypatch.setattr(ResidualUNet, "forward", interrupted)
+    assert restore("wide.png", "--largest-side", "full") == (130, "", "mrsampler: stopped\n")
+    assert names(here) == before and len(made) == 3
 
 
 def test_out_that_is_a_folder_takes_the_stem(here, restore):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mrsampler.restorer import Restorer
-    from mrsampler.trajectory import Step
 
 
 def add(commands: Any) -> None:
@@ -55,10 +54,11 @@ def add(commands: Any) -> None:
     )
     command.add_argument(
         "--largest-side",
-        type=options.number(int, 32),
+        type=_side,
         default=512,
         metavar="PIXELS",
-        help="a larger photo is restored scaled down to this, then scaled back",
+        help="a larger photo is restored scaled down to this, then scaled back; `full` restores "
+        "any photo at full resolution, by tiles",
     )
     options.add_device(command)
     command.add_argument(
@@ -69,6 +69,16 @@ def add(commands: Any) -> None:
         action="store_true",
         help="restore also the folder's photos whose results exist (default: skip them)",
     )
+
+
+def _side(text: str) -> float | None:
+    if text == "full":
+        return None
+    try:
+        return options.number(int, 32)(text)
+    except argparse.ArgumentTypeError:
+        wanted = f"expected full, or a whole number from 32, got {text!r}"
+        raise argparse.ArgumentTypeError(wanted) from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,22 +93,25 @@ class _Job:
 
     restorer: Restorer
     task: str
-    largest_side: int
+    largest_side: int | None
     severity: float | None
     settings: dict[str, Any]
 
-    def run(
-        self, source: Path, target: Path, on_step: Callable[[Step], None] = lambda step: None
-    ) -> str:
-        """Restores one file to another and says so. Raises CommandError."""
+    def run(self, source: Path, target: Path, progress: Callable[[float], None]) -> str:
+        """Restores one file to another and says so. Raises CommandError.
+
+        `progress` is told the evaluations spent so far: after each step, and after each tile.
+        """
         given = files.read(source)
         width, height = given.size
         scaled = given.within(self.largest_side)
         started = time.perf_counter()
         try:
             degraded = self._degraded(scaled.rgb)
-            for step in self.restorer.trajectory(degraded, self.task, **self.settings):
-                on_step(step)
+            for step in self.restorer.trajectory(
+                degraded, self.task, on_tile=progress, **self.settings
+            ):
+                progress(step.nfe)
             picture = scaled.image(step.x[0].cpu())
         except (RuntimeError, MemoryError, ValueError, ArithmeticError) as error:
             hint = "; a smaller --largest-side needs less memory" * ("memory" in str(error))
@@ -141,15 +154,9 @@ def _file(args: argparse.Namespace) -> int:
             raise CommandError(f"--{option} is for a folder, and {args.input} is a file")
     target = files.target([args.input], args.out, "restored")
     job = _job(args)
-    with tqdm(total=args.nfe, unit="NFE", leave=False, disable=None) as bar:
-        seen = 0
-
-        def advance(step: Step) -> None:
-            nonlocal seen
-            bar.update(step.nfe - seen)
-            seen = step.nfe
-
-        line = job.run(args.input, target, advance)
+    form = "{l_bar}{bar}| {n:.4g}/{total} NFE [{elapsed}<{remaining}]"
+    with tqdm(total=args.nfe, bar_format=form, leave=False, disable=None) as bar:
+        line = job.run(args.input, target, lambda spent: bar.update(spent - bar.n))
     print(line)
     return 0
 
@@ -171,8 +178,12 @@ def _folder(args: argparse.Namespace) -> int:
         for source, target in bar:
             bar.set_postfix_str(source.name)
             files.make_folder(target.parent)
+
+            def progress(spent: float, name: str = source.name) -> None:
+                bar.set_postfix_str(f"{name}, {spent:.4g}/{args.nfe} NFE")
+
             try:
-                line = job.run(source, target)
+                line = job.run(source, target, progress)
             except _CannotWriteError:
                 raise
             except (CommandError, OSError) as error:
