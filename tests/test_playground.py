@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from mrsampler import VESDE, VPSDE, Denoiser, MeanRevertingSDE, sample
-from mrsampler.playground import Mixture
+from mrsampler.playground import DENSITIES, Mixture, points
 
 PROCESSES = [MeanRevertingSDE(), VPSDE(), VESDE(0.01, 5.0)]
 MEANS = torch.tensor([[0.4, 0.1], [-0.3, 0.2]], dtype=torch.float64)
@@ -77,3 +78,50 @@ def test_sampling_the_process_and_drawing_directly_agree():
 def test_what_is_no_mixture_is_refused(settings):
     with pytest.raises(ValueError):
         Mixture(VPSDE(), **settings)
+
+
+HEART = points([[0.0, -0.8], [-0.8, 0.3], [0.8, 0.3], [-0.4, 0.7], [0.4, 0.7], [0.0, 0.4]])
+SHAPES = {**DENSITIES, "drawn": HEART}
+MU = torch.tensor([0.8, -0.6], dtype=torch.float64)
+
+
+def marginal(density, process, mu, t):
+    """p_t of x_t, as torch's own mixture."""
+    alpha, sigma = process.alpha(t), process.sigma(t)
+    spread = ((alpha * density.spread) ** 2 + sigma**2) ** 0.5
+    weights = torch.ones(len(density.means)) if density.weights is None else density.weights
+    centres = Normal(mu + alpha * (density.means - mu), torch.tensor(spread, dtype=torch.float64))
+    return MixtureSameFamily(Categorical(weights.double()), Independent(centres, 1))
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=repr)
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_score_of_every_shape_is_the_gradient_of_its_log_density(name, process):
+    density, generator = SHAPES[name], torch.Generator().manual_seed(0)
+    mu = MU if process is PROCESSES[0] else torch.zeros_like(MU)
+    mixture = density.under(process, mu)
+    for share in (0.02, 0.3, 0.7, 1.0):
+        t = share * process.T
+        x = 1.5 * torch.randn(7, 2, dtype=torch.float64, generator=generator).requires_grad_()
+        log_density = marginal(density, process, mu, t).log_prob(x)
+        (score,) = torch.autograd.grad(log_density.sum(), x)
+        noise = mixture(x.detach(), mu.expand(7, 2), t)
+        torch.testing.assert_close(noise, -process.sigma(t) * score, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_picture_is_the_density_up_to_one_factor(name):
+    process, axis = PROCESSES[0], torch.linspace(-1.5, 1.5, 9, dtype=torch.float64)
+    for t in (0.0, 30.0, 100.0):
+        picture = SHAPES[name].under(process, MU).picture(t, axis, MU)
+        x = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)  # rows are y
+        exact = marginal(SHAPES[name], process, MU, t).log_prob(x).exp()
+        torch.testing.assert_close(
+            picture / picture.max(), exact / exact.max(), rtol=1e-9, atol=1e-12
+        )
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_every_shape_lies_where_the_page_looks(name):
+    drawn = DENSITIES[name].under(PROCESSES[0], MU).sample(2000, torch.Generator().manual_seed(0))
+    assert (MU + drawn).abs().max() < 1.5
