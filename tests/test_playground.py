@@ -58,10 +58,10 @@ def test_sampling_the_process_and_drawing_directly_agree():
     run = sample(Denoiser(mixture), mu, process=VPSDE(), nfe=60, generator=generator)
     drawn = mixture.sample(n, generator)
     mean = (mixture.weights[:, None] * MEANS).sum(0)
-    for points in (run, drawn):
+    for cloud in (run, drawn):
         # Five standard errors of a mean; the widest coordinate has a deviation of 0.32.
-        torch.testing.assert_close(points.mean(0), mean, rtol=0, atol=5 * 0.32 / n**0.5)
-        share = (points[:, 0] > 0.05).double().mean().item()
+        torch.testing.assert_close(cloud.mean(0), mean, rtol=0, atol=5 * 0.32 / n**0.5)
+        share = (cloud[:, 0] > 0.05).double().mean().item()
         assert share == pytest.approx(0.75, abs=5 * (0.75 * 0.25 / n) ** 0.5)
 
 

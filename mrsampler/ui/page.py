@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from mrsampler.ui import api, restore, session, stability, theme
+from mrsampler.ui import api, playground, restore, session, stability, theme
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.examples import attribution
 
@@ -46,6 +46,8 @@ def build() -> gr.Blocks:
             restore.build()
         with gr.Tab("Stability"):
             stability.build()
+        with gr.Tab("Playground"):
+            playground.build()
         with gr.Tab("About"):
             gr.Markdown(ABOUT + attribution(), elem_id="about")
         api.build()
