@@ -130,6 +130,15 @@ def test_a_verdict_within_the_standard_error_is_not_a_clear_one():
     assert it.as_good and not it.clearly
 
 
+def test_the_speedup_in_seconds_is_of_medians_that_a_busy_moment_does_not_move():
+    rows = [reference(task=task, seed=seed) for task in TASKS[:3] for seed in (0, 1)]
+    rows += [row("euler", 10, task=task, seed=seed) for task in TASKS[:3] for seed in (0, 1)]
+    usual = {it.faster for it in compare(rows) if it.run.nfe == 10}
+    for busy in (rows[0], rows[7]):
+        busy["seconds"] *= 40
+    assert {it.faster for it in compare(rows) if it.run.nfe == 10} == usual == {6 / 1.5}
+
+
 def test_a_seed_without_its_reference_is_left_out():
     rows = [reference(), row("euler", 5), row("euler", 5, seed=1, psnr=0.0)]
     assert only(rows, "euler").psnr == 0

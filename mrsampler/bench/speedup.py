@@ -196,9 +196,10 @@ def speedup(
 class Comparison(NamedTuple):
     """A run beside the reference on a task: means over the seeds.
 
-    `fewer` and `faster` are the reference's evaluations and seconds over the run's; `psnr` is the
-    difference in dB, `swd` the ratio, of each seed's pair, with their standard errors, from the
-    spread over the seeds (None for a single one).
+    `fewer` and `faster` are the reference's evaluations and seconds over the run's, the seconds
+    being medians over all tasks and seeds: they depend on neither, but on what else the machine
+    does. `psnr` is the difference in dB, `swd` the ratio, of each seed's pair, with their standard
+    errors, from the spread over the seeds (None for a single one).
     """
 
     task: str
@@ -237,9 +238,11 @@ class Comparison(NamedTuple):
 def compare(rows: Iterable[Row]) -> list[Comparison]:
     """Every run beside the reference, on each task that has one, over the seeds that have both."""
     by_run: dict[tuple[str, Run], dict[int, Row]] = defaultdict(dict)
+    times: dict[Run, list[float]] = defaultdict(list)
     for row in rows:
         seed, task, run = key(row)
         by_run[task, run][seed] = row
+        times[run].append(row["seconds"])
     found = []
     for (task, run), own in by_run.items():
         reference = by_run.get((task, REFERENCE), {})
@@ -253,7 +256,7 @@ def compare(rows: Iterable[Row]) -> list[Comparison]:
                 task,
                 run,
                 REFERENCE.nfe / run.nfe,
-                median(ref["seconds"] / row["seconds"] for row, ref in pairs),
+                median(times[REFERENCE]) / median(times[run]),
                 fmean(gains),
                 _error(gains),
                 fmean(ratios),

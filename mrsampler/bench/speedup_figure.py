@@ -48,9 +48,10 @@ def plot(rows: Iterable[Row], target: Path) -> None:
     from matplotlib import pyplot
 
     compared = [it for it in compare(rows) if it.run != CONVERGED]
-    figure, (psnr, swd, tasks) = pyplot.subplots(
+    drawn: Any = pyplot.subplots(
         1, 3, figsize=(14, 5), width_ratios=(1, 1, 0.9), layout="constrained"
     )
+    figure, (psnr, swd, tasks) = drawn
     _curves(psnr, swd, compared)
     _by_task(tasks, compared)
     for axis, place, columns in ((psnr, "left", 5), (tasks, "right", 1)):

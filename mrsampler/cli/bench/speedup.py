@@ -34,7 +34,7 @@ def add(benches: Any) -> None:
         "within 5 %, the speed-up in evaluations and in seconds of the same run, and the fewest "
         "that come within 2/255 of the converged PF-ODE. A photo of 256 x 256 costs about 1000 "
         "evaluations a task. With --out a run that was stopped goes on where it was; one that is "
-        "done prints and draws again.",
+        "done prints and draws again. For the seconds, let the machine do nothing else.",
     )
     command.set_defaults(command=run)
     command.add_argument(
