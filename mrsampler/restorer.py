@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from mrsampler import checkpoints, photo
+from mrsampler.acceleration import accelerated
+from mrsampler.batching import Batched
 from mrsampler.checkpoints import Checkpoint
+from mrsampler.conditioning import conditioning_of
+from mrsampler.denoiser import Denoiser
 from mrsampler.photo import Photo
 from mrsampler.process import MeanRevertingSDE
 from mrsampler.tiles import TiledDenoiser
 from mrsampler.timesteps import SPACINGS
-from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, trajectory
+from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, race, trajectory
 
 OPTIMISED = "optimised"
 LARGEST_SIDE = 512
@@ -27,10 +31,18 @@ _RUN_STREAM = 0x6D725F72756E
 
 
 class Restorer:
-    """A checkpoint on a device. Make one with `load`."""
+    """A checkpoint on a device. Make one with `load`.
+
+    `denoiser` is the checkpoint's as the device runs it fastest; `conditioning(image, task)` what
+    its network is told of a photo (3, H, W); `batches` whether a race makes evaluations together.
+    """
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
         self.checkpoint, self.device = checkpoint, device
+        network, target = checkpoint.denoiser.network, checkpoint.denoiser.target
+        self.denoiser = Denoiser(accelerated(network, device), target)
+        self.conditioning = conditioning_of(checkpoint)
+        self.batches = device.type == "cuda"
 
     @property
     def process(self) -> MeanRevertingSDE:
@@ -41,6 +53,11 @@ class Restorer:
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the network knows."""
         return self.checkpoint.tasks
+
+    @property
+    def task_note(self) -> str | None:
+        """Who chooses the task, where its name changes nothing: "detected by the model"."""
+        return self.conditioning.note
 
     def spacings(self, solver: str, nfe: int) -> tuple[str, ...]:
         """The spacings that such a run can take: "optimised" where the card holds its times."""
@@ -87,6 +104,21 @@ class Restorer:
         laid out in, and what `trajectory` raises; while it runs, FloatingPointError if the network
         returns values that are not finite.
         """
+        return self._trajectory(
+            self.denoiser, image, task, seed=seed, tile=tile, on_tile=on_tile, **settings
+        )
+
+    def _trajectory(
+        self,
+        denoiser: Denoiser,
+        image: Tensor,
+        task: str,
+        *,
+        seed: int = 0,
+        tile: int = TILE,
+        on_tile: Callable[[float], None] = lambda spent: None,
+        **settings: Any,
+    ) -> Iterator[Step]:
         if task not in self.tasks:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
         if image.ndim != 3 or image.shape[0] != 3:
@@ -97,7 +129,6 @@ class Restorer:
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)
-        denoiser = self.checkpoint.denoiser
         if max(image.shape[1:]) > tile:
             denoiser = TiledDenoiser(denoiser, mu, tile=tile, on_tile=on_tile)
         return _finite(
@@ -105,9 +136,31 @@ class Restorer:
                 denoiser,
                 mu,
                 process=self.process,
-                conditioning={"task": self.tasks.index(task)},
+                conditioning=self.conditioning(image, task),
                 **settings,
             )
+        )
+
+    def race(
+        self,
+        image: Tensor,
+        task: str,
+        entrants: Sequence[Mapping[str, Any]],
+        **settings: Any,
+    ) -> Iterator[tuple[Step, ...]]:
+        """Several trajectories of one image from one x_T, a step of each a tick.
+
+        `entrants` are the settings of `trajectory` in which they differ, `settings` those that they
+        share. On a GPU, evaluations that are due together are made together; the `seconds` of each
+        Step then count the whole. Yields and ends as `mrsampler.race`; raises what `trajectory`
+        raises.
+        """
+        if not self.batches:
+            return race(*(self.trajectory(image, task, **settings, **own) for own in entrants))
+        batched = Batched(self.denoiser.network)
+        denoiser = Denoiser(batched, self.denoiser.target)
+        return batched.race(
+            *(self._trajectory(denoiser, image, task, **settings, **own) for own in entrants)
         )
 
     def restore(
@@ -143,14 +196,30 @@ def _finite(steps: Iterator[Step]) -> Iterator[Step]:
 
 
 def load(
-    name_or_path: str | Path = checkpoints.DEFAULT, device: torch.device | str | None = None
+    name_or_path: str | Path = checkpoints.DEFAULT,
+    device: torch.device | str | None = None,
+    *,
+    architecture: str | None = None,
+    **settings: Any,
 ) -> Restorer:
-    """A Restorer from a bundled checkpoint's name or a .safetensors file with its card.
+    """A Restorer from a checkpoint's name or file.
+
+    A name is a bundled one's or a published one's ("daclip-uir"), which is fetched the first time;
+    a .safetensors file has its card beside it. Of a file without a card say the `architecture`
+    ("irsde-unet") and what its shapes do not tell: `max_sigma`, `encoder` and the other `settings`
+    of `checkpoints.adopt`.
 
     `device` None takes the GPU where there is one. Raises FileNotFoundError or ValueError, as
-    `checkpoints.read` does.
+    `checkpoints.read` and `checkpoints.adopt` do.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(device)
+    if architecture is not None:
+        adopted = checkpoints.adopt(name_or_path, device, architecture=architecture, **settings)
+        return Restorer(adopted, device)
+    if settings:
+        raise ValueError(
+            f"{', '.join(settings)}: only for a file without a card, with architecture="
+        )
     return Restorer(checkpoints.read(name_or_path, device), device)

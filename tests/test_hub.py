@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from fake_hub import FakeHub, encoder_file, network_file, saved
+from PIL import Image
 from published import recorded, relative_error
 
-from mrsampler import TASKS, MeanRevertingSDE, checkpoints, hub
+import mrsampler as mrs
+from mrsampler import SOLVERS, TASKS, MeanRevertingSDE, checkpoints, hub
 
 REPOSITORY = "weblzw/daclip-uir-ViT-B-32-irsde"
 NETWORK, ENCODER = "universal-ir.pth", "daclip_ViT-B-32.pt"
@@ -183,3 +186,94 @@ def test_an_encoder_lost_from_the_folder_is_missed_by_name(served):
     (hub.folder("daclip-uir") / "daclip-uir.encoder.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"daclip-uir\.encoder\.safetensors is missing"):
         checkpoints.read("daclip-uir")
+
+
+def photo():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def restorer(contents, tmp_path_factory):
+    """What mrs.load makes of the small files, put into the folder by hand.
+
+    The network's outputs made 50 times smaller: noise of about 1, as a trained one returns it.
+    """
+    state = network_file()
+    for name in ("module.final_conv.weight", "module.final_conv.bias"):
+        state[name] = state[name] / 50
+    contents = contents | {NETWORK: saved(state, tmp_path_factory.mktemp("files") / "network")}
+    with pytest.MonkeyPatch.context() as patch:
+        home(patch, tmp_path_factory.mktemp("home"))
+        folder = hub.folder("daclip-uir")
+        folder.mkdir(parents=True)
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+        yield mrs.load("daclip-uir", device="cpu")
+
+
+def cost(solver):
+    """Evaluations enough to go from x_T to sigma = 0."""
+    return 500 if solver.adaptive else max(2, solver.cost(1, to_data=True))
+
+
+@pytest.mark.parametrize(
+    "solver", [n for n, s in SOLVERS.items() if isinstance(MeanRevertingSDE(), s.processes)]
+)
+def test_every_solver_restores_with_it(restorer, solver):
+    options = {"tolerance": 1.0} if SOLVERS[solver].adaptive else {}
+    nfe = cost(SOLVERS[solver])
+    restored = restorer.restore(photo(), "rainy", solver=solver, nfe=nfe, **options)
+    assert restored.size == (40, 32)
+
+
+def test_the_tasks_name_changes_nothing_for_it_detects_the_damage(restorer):
+    assert restorer.task_note == "detected by the model" and restorer.tasks == TASKS
+    pictures = [np.array(restorer.restore(photo(), task, nfe=1)) for task in TASKS]
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+
+
+def test_what_it_sees_in_the_photo_reaches_the_network(restorer):
+    """The first prediction, computed apart from the restorer."""
+    image = mrs.degrade(torch.rand(3, 48, 40), "noisy", 0.5, torch.Generator().manual_seed(0))
+    start, first = list(restorer.trajectory(image, "noisy", solver="ddim", nfe=2))[:2]
+    contexts = restorer.conditioning(image, "noisy")
+    noise = restorer.checkpoint.denoiser.network(start.x, image[None], 100.0, **contexts)
+    process = restorer.process
+    sigma, alpha = process.sigma(100.0), process.alpha(100.0)
+    expected = image + (start.x - image - sigma * noise) / alpha
+    # Divided by alpha_T = 0.005: rounding of about 1e-5 in the noise.
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(first.x0, expected, rtol=0, atol=1e-4 * scale)
+
+
+def test_a_race_that_shares_evaluations_is_the_race_that_does_not(restorer):
+    image = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    entrants = [{"solver": "mrs-ode-d-2", "nfe": 2}, {"solver": "posterior", "nfe": 4}]
+    apart = list(restorer.race(image, "hazy", entrants, seed=3))
+    calls = []
+    network = restorer.checkpoint.denoiser.network
+    handle = network.register_forward_hook(lambda _, given, output: calls.append(len(output)))
+    restorer.batches = True
+    try:
+        together = list(restorer.race(image, "hazy", entrants, seed=3))
+    finally:
+        restorer.batches = False
+        handle.remove()
+    assert calls == [2, 2, 1, 1] and len(together) == len(apart) == 5
+    for a, b in zip(together, apart, strict=True):
+        for left, right in zip(a, b, strict=True):
+            assert left.nfe == right.nfe
+            assert relative_error(left.x, right.x) < 1e-4
+
+
+def test_a_file_of_ones_own_is_loaded_by_its_path(tmp_path):
+    network = mrs.networks.IRSDEUNet(
+        nf=32, ch_mult=(1, 2), context_dim=None, use_degra_context=False, use_image_context=False
+    )
+    torch.save(network.state_dict(), tmp_path / "deraining.pth")
+    loaded = mrs.load(tmp_path / "deraining.pth", architecture="irsde-unet", max_sigma=10)
+    assert loaded.process.sigma_inf == pytest.approx(10 / 255)
+    assert loaded.task_note and loaded.restore(photo(), "rainy", nfe=2).size == (40, 32)
+    with pytest.raises(ValueError, match="max_sigma: only for a file without a card"):
+        mrs.load("bundled", max_sigma=10)
