@@ -32,9 +32,9 @@ def add(benches: Any) -> None:
         "fast ones, and prints for each the fewest evaluations that are at least as good as "
         "posterior sampling at 100: PSNR within 0.1 dB and sliced Wasserstein distance (SWD) "
         "within 5 %, the speed-up in evaluations and in seconds of the same run, and the fewest "
-        "that come within 2/255 of the converged PF-ODE. A photo of 256 x 256 costs about 1000 "
-        "evaluations a task. With --out a run that was stopped goes on where it was; one that is "
-        "done prints and draws again. For the seconds, let the machine do nothing else.",
+        "that come within 2/255 of the converged PF-ODE. A photo costs about 1000 evaluations a "
+        "task. With --out a run that was stopped goes on where it was; one that is done prints and "
+        "draws again. For the seconds, let the machine do nothing else.",
     )
     command.set_defaults(command=run)
     command.add_argument(
