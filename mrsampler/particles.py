@@ -87,7 +87,7 @@ class Particles:
 
     def steps(self, solver: str, nfe: int, **settings: Any) -> Iterator[Step]:
         """`mrsampler.trajectory` of these particles; raises what it raises."""
-        given = {"x_T": self.x_T, "generator": self._draws(1)} | settings
+        given: dict[str, Any] = {"x_T": self.x_T, "generator": self._draws(1)} | settings
         return trajectory(
             Denoiser(self.mixture),
             self.anchor,

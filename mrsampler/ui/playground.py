@@ -364,10 +364,8 @@ def _answer(scene: Scene, steps: list[Step], trouble: str | None) -> dict[str, A
             "at": at,
             "x": _packed(torch.stack([step.x for step in steps]), reach),
         },
-        "exact": {
-            "label": "Exact",
-            "note": "forward paths, played backwards" if scene.stochastic else "PF-ODE, same x_T",
-            "score": "the law of the reverse SDE" if scene.stochastic else "converged to 1e-4",
+        "exact": _beside(scene)
+        | {
             "at": list(range(FRAMES + 1)),
             "x": _packed(exact, reach),
         },
@@ -382,6 +380,17 @@ def _answer(scene: Scene, steps: list[Step], trouble: str | None) -> dict[str, A
         },
         "say": trouble or _seen(scene, steps),
     }
+
+
+def _beside(scene: Scene) -> dict[str, str]:
+    """What the exact particles are: of the same x_T, of the same law, or of the same levels."""
+    if scene.langevin:
+        said = "samples of p_t", "exact at every noise level"
+    elif scene.stochastic:
+        said = "forward paths, played backwards", "the law of the reverse-time SDE"
+    else:
+        said = "PF-ODE, same x_T", "solved to within 5e-5 (RMS)"
+    return {"label": "Exact", "note": said[0], "score": said[1]}
 
 
 def _half(process: str, t: float) -> float:
@@ -465,7 +474,7 @@ def _seen(scene: Scene, steps: list[Step]) -> str:
         theirs = "so" if error <= chance else f"under {_short(chance)}"
         words.append(
             f"The particles' energy distance to the density is {distance}; that of {scene.count} "
-            f"exact samples is {theirs} 19 times in 20."
+            f"exact samples is {theirs}, 19 times in 20."
         )
     elif error < 0.02:
         words.append(
@@ -639,7 +648,7 @@ def settled(process: str, solver: str, nfe: float | None) -> tuple[Any, ...]:
     placed = choices.clipped(solver, nfe or 0, PROCESSES[process])
     if SOLVERS[solver].adaptive and placed < high:
         placed = high
-    bounds = {"minimum": low, "maximum": high}
+    bounds: dict[str, Any] = {"minimum": low, "maximum": high}
     return (
         gr.update(**solver_menu(process, solver, placed)),
         gr.update(**bounds) if placed == nfe else gr.update(**bounds, value=placed),
@@ -704,6 +713,11 @@ def build() -> None:
     rest = [knob.input for knob in knobs if knob not in followed]
     gr.on(rest, None, knobs, None, js=announce, **private)
     shown = [knob for name, knob in by_name.items() if name != "seed"]
+    # A walk at one level has no use for the updates a level.
+    quietly: dict[str, Any] = {"queue": False, **private}
+    by_name["annealed"].change(
+        lambda on: gr.update(interactive=on), by_name["annealed"], by_name["per_level"], **quietly
+    )
     scene.lesson(_learn, None, [*shown, langevin], queue=False, **private)
 
 
