@@ -310,6 +310,9 @@ def build() -> None:
     # A full queue leaves no last word.
     running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
+    page = gr.context.Context.root_block
+    assert page is not None
+    page.unload(stop)
 
 
 def _tell(what: str) -> str:
