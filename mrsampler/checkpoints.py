@@ -235,7 +235,7 @@ def adopt(
         "tasks": list(tasks),
     }
     made_encoder = None
-    context_dim = cast(dict[str, Any], network.config)["context_dim"]
+    context_dim = network.config["context_dim"]
     if (context_dim is None) != (encoder is None):
         takes = "no contexts" if context_dim is None else f"contexts of {context_dim} numbers"
         wanted = "leave encoder= out" if context_dim is None else "give their encoder= file"

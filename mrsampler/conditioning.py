@@ -95,7 +95,7 @@ def conditioning_of(checkpoint: Checkpoint) -> Conditioning:
         return SingleTask()
     config = network.config
     return PhotoContexts(
-        checkpoint.encoder, bool(config["use_image_context"]), bool(config["use_degra_context"])
+        checkpoint.encoder, config["use_image_context"], config["use_degra_context"]
     )
 
 

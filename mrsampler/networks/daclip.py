@@ -124,7 +124,7 @@ class DACLIPImageEncoder(nn.Module):
         output_dim: int = 512,
     ):
         super().__init__()
-        self.config = {
+        self.config: dict[str, Any] = {
             "image_size": image_size,
             "patch_size": patch_size,
             "width": width,

@@ -242,7 +242,7 @@ class IRSDEUNet(nn.Module):
         use_image_context: bool = True,
     ):
         super().__init__()
-        self.config = {
+        self.config: dict[str, Any] = {
             "in_nc": in_nc,
             "out_nc": out_nc,
             "nf": nf,
