@@ -212,6 +212,9 @@ def test_the_last_word_says_how_each_ended_and_its_worst_step():
     assert stability.say(Moment([], steps, {"noise": None}, True)) == (
         "Finished. Noise prediction: at worst 2 % of its pixels converge (step 3)."
     )
+    for fraction, words in ((0.001, "under 1 %"), (0.999, "over 99 %"), (1.0, "100 %")):
+        steps = {"data": [numbers(record((1,) * 5, fraction=fraction))]}
+        assert f"at worst {words} of" in stability.say(Moment([], steps, {"data": 9.0}, True))
     assert "nothing is expanded" in stability.say(Moment([], {"data": []}, {"data": 9.0}, True))
     assert stability.say(Moment([], steps, {"noise": 4.1}, False)).startswith("Stopped")
 

@@ -93,8 +93,15 @@ def _verdict(prediction: Prediction, moment: Moment) -> str:
         return f"{words}; with so few evaluations nothing is expanded."
     worst = min(steps, key=lambda step: step["fraction"])
     words += "; at" if quality is not None else ": at"
-    share = f"{100 * worst['fraction']:.0f} % of its pixels converge"
+    share = f"{_percent(worst['fraction'])} of its pixels converge"
     return f"{words} worst {share} (step {worst['step']})."
+
+
+def _percent(share: float) -> str:
+    """Never 0 % or 100 % of what is not none or all."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def setup(shown: Subject) -> dict[str, Any]:
