@@ -67,30 +67,48 @@ def _locate(name_or_path: str | Path) -> Path:
         raise ValueError(
             f"{given} has no card: say with architecture= what it is, one of {', '.join(FOREIGN)}"
         )
-    known = ", ".join([*names(), *hub.PUBLISHED])
+    known = ", ".join(offered())
     raise FileNotFoundError(
         f"no checkpoint {str(name_or_path)!r}: neither a .safetensors file nor one of {known}"
     )
 
 
+def offered() -> list[str]:
+    """All checkpoints that `read` takes by name: the bundled and the published ones."""
+    return [*names(), *hub.PUBLISHED]
+
+
+def at_hand(name: str) -> bool:
+    """Whether a checkpoint can be read without fetching or converting it first."""
+    if name not in hub.PUBLISHED:
+        return True
+    path = hub.folder(name) / f"{name}.safetensors"
+    return path.is_file() and path.with_suffix(".json").is_file()
+
+
 def _converted(name: str) -> Path:
     """A published checkpoint in this library's form, brought into it if need be."""
+    if not at_hand(name):
+        with hub.locked(name):
+            if not at_hand(name):  # another may have done it meanwhile
+                _convert(name)
+    return hub.folder(name) / f"{name}.safetensors"
+
+
+def _convert(name: str) -> None:
+    published, (network_file, encoder_file) = hub.PUBLISHED[name], hub.fetch(name)
+    made = adopt(
+        network_file,
+        architecture=published.architecture,
+        encoder=encoder_file,
+        target=published.target,
+        tasks=published.tasks,
+        **published.process,
+    )
+    source = {"repository": published.repository, "revision": published.revision}
+    network = cast(nn.Module, made.denoiser.network)
     path = hub.folder(name) / f"{name}.safetensors"
-    if not (path.is_file() and path.with_suffix(".json").is_file()):
-        published, (network_file, encoder_file) = hub.PUBLISHED[name], hub.fetch(name)
-        made = adopt(
-            network_file,
-            architecture=published.architecture,
-            encoder=encoder_file,
-            target=published.target,
-            tasks=published.tasks,
-            **published.process,
-        )
-        source = {"repository": published.repository, "revision": published.revision}
-        card = made.card | {"source": source}
-        network = cast(nn.Module, made.denoiser.network)
-        save(path, network, card, made.encoder, torch.float32)
-    return path
+    save(path, network, made.card | {"source": source}, made.encoder, torch.float32)
 
 
 def read_card(name_or_path: str | Path) -> dict[str, Any]:

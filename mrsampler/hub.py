@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,16 @@ def folder(name: str) -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HOME) / "mrsampler" / name
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Holds a published checkpoint's folder: what is done to it, one process or thread does."""
+    from huggingface_hub.utils import WeakFileLock
+
+    folder(name).mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(folder(name) / ".lock"):
+        yield
 
 
 def unavailable(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -99,6 +100,14 @@ def test_what_has_been_converted_is_never_fetched_again(served):
     assert card["source"] == {"repository": REPOSITORY, "revision": "main"}
 
 
+def test_asked_for_twice_at_once_it_is_fetched_once(served):
+    with ThreadPoolExecutor() as threads:
+        read = list(threads.map(checkpoints.read, ["daclip-uir"] * 3))
+    assert [name for name, _ in served.downloads()] == [NETWORK, ENCODER]
+    weights = [each.denoiser.network.final_conv.weight for each in read]
+    assert torch.equal(weights[0], weights[1]) and torch.equal(weights[0], weights[2])
+
+
 def test_an_interrupted_download_goes_on_where_it_stopped(served, contents, monkeypatch):
     from huggingface_hub import constants
 
@@ -118,13 +127,15 @@ def test_without_a_network_one_sentence_names_the_file_the_repository_and_the_fo
     for part in (NETWORK, REPOSITORY, str(hub.folder("daclip-uir"))):
         assert part in sentence
     assert isinstance(raised.value, FileNotFoundError)
-    assert not hub.folder("daclip-uir").exists()
+    assert hub.folder("daclip-uir").is_dir(), "where the sentence says to put it"
+    assert not checkpoints.at_hand("daclip-uir") and checkpoints.at_hand("bundled")
 
 
 def test_without_a_network_a_copy_put_there_by_hand_is_used(offline, contents):
     folder = hub.folder("daclip-uir")
     folder.mkdir(parents=True)
     (folder / NETWORK).write_bytes(contents[NETWORK])
+    assert checkpoints.offered()[-1] == "daclip-uir" != checkpoints.names()[-1]
     assert ENCODER in hub.unavailable("daclip-uir")
     (folder / ENCODER).write_bytes(contents[ENCODER])
     assert hub.unavailable("daclip-uir") is None
