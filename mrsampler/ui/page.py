@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from mrsampler.ui import api, playground, restore, session, stability, theme
+from mrsampler.ui import api, playground, restore, session, stability, theme, theory
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.examples import attribution
 
@@ -48,6 +48,8 @@ def build() -> gr.Blocks:
             stability.build()
         with gr.Tab("Playground"):
             playground.build()
+        with gr.Tab("How it works"):
+            theory.build()
         with gr.Tab("About"):
             gr.Markdown(ABOUT + attribution(), elem_id="about")
         api.build()

@@ -1,0 +1,281 @@
+"""The How it works tab: its plots are the library's own numbers, and its formulas are drawn."""
+
+import contextlib
+import json
+import math
+import os
+import re
+from itertools import pairwise, product
+
+import gradio as gr
+import plotly.graph_objects as go
+import pytest
+import torch
+from playwright.sync_api import expect, sync_playwright
+from test_browser import ARTEFACTS, CHROMIUM, FLAGS
+
+from mrsampler import SPACINGS, Denoiser, sample
+from mrsampler.ui import page as whole_page
+from mrsampler.ui import theme, theory
+from mrsampler.ui.components import PLOTLY, web
+from mrsampler.ui.theory_figures import (
+    PLOTS,
+    PROCESSES,
+    Choice,
+    amplification,
+    history,
+    paths,
+    response,
+    schedule,
+    spacings,
+    weights,
+)
+
+CHOICES = [
+    Choice(process, equation, prediction, order)
+    for process, (equation, most), prediction in product(
+        PROCESSES, (("ODE", 3), ("SDE", 2)), ("data", "noise")
+    )
+    for order in range(1, most + 1)
+]
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_plot_of_every_choice_is_a_plotly_figure_in_plain_json(name):
+    for choice in CHOICES:
+        for nfe in (1, 8, 30):
+            figure, sentence = PLOTS[name](
+                Choice(choice.process, choice.equation, choice.prediction, choice.order, nfe)
+            )
+            assert sentence.endswith(".")
+            json.dumps(figure, allow_nan=False)
+        go.Figure(figure["data"], figure["layout"])  # raises for what plotly does not know
+
+
+def test_the_published_schedule_is_the_one_of_the_paper():
+    figure, sentence = schedule(Choice())
+    alpha, sigma, lam = (trace["y"] for trace in figure["data"])
+    assert [alpha[0], alpha[50], alpha[100]] == pytest.approx([0.999936, 0.360803, 0.005], abs=1e-6)
+    assert sigma[100] == pytest.approx(50 / 255 * math.sqrt(1 - 0.005**2))
+    assert lam == pytest.approx([math.log(a / s) for a, s in zip(alpha, sigma, strict=True)])
+    assert "\u03b1 from 0.9999 to 0.005" in sentence
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda c: f"{c.process}-{c.solver}")
+def test_the_coefficients_shown_are_those_that_the_solver_uses(choice):
+    """A network that answers 1 at one evaluation and 0 at all others shows what its weight is."""
+    process, found = PROCESSES[choice.process], []
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    for one in range(choice.nfe):
+        calls = iter(range(choice.nfe))
+
+        def network(x, mu, t, calls=calls, one=one):
+            return torch.full_like(x, float(next(calls) == one))
+
+        end = sample(
+            Denoiser(network, choice.prediction),
+            zero,
+            process=process,
+            solver=choice.solver,
+            nfe=choice.nfe,
+            spacing=choice.spacing,
+            x_T=zero.clone(),
+            noise=lambda step, shape: torch.zeros(shape),
+            denoise_final=False,
+        )
+        found.append(end.item())
+    assert response(choice.table(choice.prediction)) == pytest.approx(found, rel=1e-9, abs=1e-12)
+
+
+def test_the_bars_are_the_coefficients_of_each_step():
+    choice = Choice(order=3, nfe=6)
+    figure, sentence = history(choice)
+    *bars, carried = figure["data"]
+    table = choice.table("data")
+    assert [len(step.history) for step in table] == [1, 2, 3, 3, 2, 1], "the last steps trust fewer"
+    for past, bar in enumerate(bars):
+        wanted = [s.history[past] if past < len(s.history) else None for s in table]
+        assert [v is None for v in bar["y"]] == [v is None for v in wanted]
+        assert [v for v in bar["y"] if v is not None] == pytest.approx(
+            [v for v in wanted if v is not None], rel=1e-4
+        )
+    assert carried["y"] == pytest.approx([step.y for step in table], rel=1e-4)
+    assert sentence.startswith("mrs-ode-d-3, step 4:")
+
+
+def test_the_steps_shown_fall_as_the_library_places_them():
+    choice = Choice(nfe=5, spacing="uniform-t")
+    figure, sentence = spacings(choice)
+    assert [trace["name"] for trace in figure["data"]] == [n for n in SPACINGS for _ in "tl"]
+    shown = {(t["name"], t["xaxis"]): t["x"] for t in figure["data"]}
+    assert shown["uniform-t", "x"] == pytest.approx([100, 80, 60, 40, 20, 0])
+    gaps = [b - a for a, b in pairwise(shown["uniform-lambda", "x2"])]
+    assert gaps == pytest.approx([gaps[0]] * 5, rel=1e-3)
+    longest = max(b - a for a, b in pairwise(shown["uniform-t", "x2"]))
+    assert f"the longest {longest:.2f}" in sentence
+
+
+def test_the_weights_are_those_of_the_exact_solution_and_average_to_one():
+    for choice in (Choice(), Choice(equation="SDE")):
+        h = max(t.lam - s.lam for s, t in pairwise(choice.nodes))
+        for trace, c in zip(
+            weights(choice)[0]["data"], (1, -2 if choice.stochastic else -1), strict=True
+        ):
+            y = trace["y"]
+            assert y[0] / y[-1] == pytest.approx(math.exp(c * h), rel=1e-3)
+            # Simpson's rule over 50 intervals, exact to 1e-5 at such h.
+            mean = (y[0] + y[-1] + 4 * sum(y[1:-1:2]) + 2 * sum(y[2:-1:2])) / 150
+            assert mean == pytest.approx(1, abs=1e-3)
+
+
+def test_the_flows_paths_end_in_the_data_and_never_cross():
+    for process in PROCESSES:
+        sde, ode = paths(Choice(process))[0]["data"]
+        for trace, count in ((sde, 4), (ode, 12)):
+            breaks = [i for i, v in enumerate(trace["y"]) if v is None]
+            assert len(breaks) == count
+            ends = [trace["y"][i - 1] for i in breaks]
+            assert all(min(abs(end + 0.7), abs(end - 0.6)) < 0.25 for end in ends)
+            assert {end > 0 for end in ends} == {True, False}, "both modes are reached"
+        steps = breaks[0]
+        rows = [ode["y"][i : i + steps] for i in range(0, len(ode["y"]), steps + 1)]
+        for moment in zip(*rows, strict=True):
+            assert list(moment) == sorted(moment)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("equation", ["ODE", "SDE"])
+def test_at_order_1_the_datas_weights_are_an_averages_and_the_noises_grow(process, equation):
+    for nfe, spacing in product((1, 5, 30), SPACINGS):
+        choice = Choice(process, equation, "data", 1, nfe, spacing)
+        data, noise = (response(choice.table(kind)) for kind in ("data", "noise"))
+        assert min(data) >= 0 and sum(data) <= 1 + 1e-12
+        if equation == "ODE":  # alpha_0 (sigma_s/alpha_s - sigma_t/alpha_t)
+            rho = [n.sigma / n.alpha for n in choice.nodes]
+            exact = [choice.nodes[-1].alpha * (s - t) for s, t in pairwise(rho)]
+            assert [-e for e in noise] == pytest.approx(exact, rel=1e-9)
+
+
+def test_the_caption_tells_the_largest_of_both():
+    figure, sentence = amplification(Choice())
+    noise, data = (max(trace["y"]) for trace in figure["data"])
+    assert noise > 10 > 1 > data
+    assert f"at most {noise:.3g} to" in sentence and f"and {data:.3g} where" in sentence
+
+
+def test_the_theory_has_a_part_for_every_plot_and_all_its_formulas_close():
+    parts = theory.sections()
+    assert len(parts) == len(PLOTS)
+    for part in parts:
+        bare = re.sub(r"\$\$.+?\$\$", "", part, flags=re.DOTALL)
+        assert "$$" not in bare and bare.count("$") % 2 == 0
+        assert part.count("{") == part.count("}")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (("odd", "ODE", "data", 2, 8, "blend"), "The process must be one of"),
+        (("VP", "PDE", "data", 2, 8, "blend"), "The equation must be one of"),
+        (("VP", "ODE", ["data"], 2, 8, "blend"), "The prediction must be one of"),
+        (("VP", "ODE", "data", 4, 8, "blend"), "The order must be"),
+        (("VP", "ODE", "data", 2, None, "blend"), "The steps must be"),
+        (("VP", "ODE", "data", 2, math.nan, "blend"), "The steps must be"),
+        (("VP", "ODE", "data", 2, 10_000, "blend"), "The steps must be"),
+        (("VP", "ODE", "data", 2, 8, "odd"), "The spacing must be one of"),
+    ],
+)
+def test_what_the_page_does_not_offer_gets_a_sentence(values, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        theory.chosen(*values)
+
+
+def test_an_sde_has_no_third_order():
+    *_, order = theory.shown("VP", "SDE", "data", 3, 8, "blend")
+    assert (order["maximum"], order["value"]) == (2, 2)
+
+
+def test_the_page_has_the_tab():
+    tabs = [c for c in whole_page.build().config["components"] if c["type"] == "tabitem"]
+    assert "How it works" in [tab["props"]["label"] for tab in tabs]
+
+
+# --- in a browser --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The tab on a page of its own."""
+    if CHROMIUM is None:
+        reason = "NO CHROMIUM: the tab was not tested in a browser"
+        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    ARTEFACTS.mkdir(exist_ok=True)
+    gr.set_static_paths([PLOTLY])
+    with gr.Blocks(fill_width=True, analytics_enabled=False) as demo:
+        gr.HTML(**web("header"))
+        with gr.Tab("How it works"):
+            theory.build()
+    look = {"theme": theme.theme(), "head": theme.head(), "footer_links": []}
+    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **look)
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def browser(address):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def opened(address, browser, width=1440, height=1000, theme="light"):
+    """The tab, ready; fails at the end if it asked another host or its console has errors."""
+    page, errors, foreign = browser.new_page(viewport={"width": width, "height": height}), [], []
+    local = (address, "data:", "blob:")
+    page.on("request", lambda r: None if r.url.startswith(local) else foreign.append(r.url))
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{address}?__theme={theme}")
+    page.wait_for_function("document.querySelectorAll('.theory-plot .js-plotly-plot').length === 6")
+    page.wait_for_selector(".katex")
+    yield page
+    page.close()
+    assert (errors, foreign) == ([], [])
+
+
+def test_all_formulas_are_drawn_without_another_host(address, browser):
+    with opened(address, browser) as page:
+        display = sum(part.count("$$") // 2 for part in theory.sections())
+        expect(page.locator(".katex-display")).to_have_count(display)
+        expect(page.locator(".katex-error")).to_have_count(0)
+        assert "$" not in page.locator("#theory").inner_text()
+        assert page.locator("math").count() >= display, "for those who cannot see them"
+
+
+def test_all_plots_follow_what_is_chosen(address, browser):
+    with opened(address, browser) as page:
+        says = page.locator(".theory-says")
+        page.get_by_label("SDE", exact=True).check()
+        expect(says.nth(4)).to_contain_text("mrs-sde-d-2, step 5")
+        page.get_by_label("noise", exact=True).check()
+        expect(says.nth(4)).to_contain_text("mrs-sde-n-2")
+        page.get_by_label("VP", exact=True).check()
+        expect(says.nth(0)).to_contain_text("From t = 0 to 1")
+        box = page.get_by_label("number input for Steps (NFE)", exact=True)
+        box.fill("3")
+        box.press("Enter")
+        expect(says.nth(3)).to_contain_text("3 steps, blend")
+        page.wait_for_function("document.querySelectorAll('.chart')[4].data[0].x.length === 3")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_it_fits_its_window_in_both_themes(address, browser, width, theme):
+    with opened(address, browser, width, 900, theme) as page:
+        overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 0, "the tab scrolls sideways"
+        page.screenshot(path=ARTEFACTS / f"theory-{width}-{theme}.png", full_page=True)
