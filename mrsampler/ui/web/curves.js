@@ -1,6 +1,5 @@
 // Quality against evaluations or time, of each prediction x_0: distortion above, perception below;
 // or one against the other. A dot where it was measured, a ring for the sample at the end.
-const COLOURS = { a: '#0072B2', b: '#D55E00', p1: '#CC79A7', p2: '#56B4E9', p3: '#009E73' };
 const METRICS = {
   psnr: { title: 'PSNR, dB ↑', digits: 1 },
   ssim: { title: 'SSIM ↑', digits: 3 },
@@ -24,16 +23,13 @@ function points(line, names) {
 }
 function trace(line, names, x, y, axes) {
   const dots = points(line, names), colour = COLOURS[line.key];
-  const here = now(dots.map(({ state }) => state.nfe), line.key);
   const ring = ({ of }) => of === 'of_x';
-  const size = (dot, i) => (i === here ? 12 : ring(dot) ? 9 : 5);
-  const dim = dots.map((_, i) => (i > here ? 0.35 : 1));
   return {
     type: 'scatter', mode: 'lines+markers', name: line.key, meta: line.label, ...axes,
     x: dots.map(x), y: dots.map(y),
     line: { color: colour, width: pins.includes(line) ? 1.5 : 2, dash: pins.includes(line) ? 'dot' : 'solid' },
     marker: {
-      color: colour, opacity: dim, size: dots.map(size),
+      color: colour, size: dots.map((dot) => (ring(dot) ? 9 : 5)),
       symbol: dots.map((dot) => (ring(dot) ? 'circle-open' : 'circle')),
       line: { width: dots.map((dot) => (ring(dot) ? 2.5 : 0)), color: colour },
     },

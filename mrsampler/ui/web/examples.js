@@ -8,5 +8,9 @@ element.addEventListener('click', (event) => {
   announce(button); // at once, without a round trip
   trigger('pick', { index: +button.dataset.index });
 });
+watch('picked', () => { // by a link
+  const button = element.querySelector(`[data-index="${props.picked}"]`);
+  if (button) { press(button); announce(button); }
+});
 tab.addEventListener('own-photo', () => press(null));
 setTimeout(() => { const first = element.querySelector('[aria-pressed=true]'); if (first) announce(first); });

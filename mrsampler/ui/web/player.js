@@ -6,7 +6,7 @@ let at = 0, following = true, timer = null, awaited = false, startHeld = false;
 function seek(index) {
   at = index;
   show(at);
-  drawBoth();
+  markBoth();
 }
 function pause() {
   clearInterval(timer);
