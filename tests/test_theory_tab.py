@@ -14,7 +14,9 @@ import torch
 from playwright.sync_api import expect, sync_playwright
 from test_browser import ARTEFACTS, CHROMIUM, FLAGS
 
-from mrsampler import SPACINGS, Denoiser, sample
+from mrsampler import SPACINGS, Denoiser, convergence, load, photo, sample
+from mrsampler.examples import examples
+from mrsampler.problem import photo_problem
 from mrsampler.ui import page as whole_page
 from mrsampler.ui import theme, theory
 from mrsampler.ui.components import PLOTLY, web
@@ -161,6 +163,20 @@ def test_the_caption_tells_the_largest_of_both():
     noise, data = (max(trace["y"]) for trace in figure["data"])
     assert noise > 10 > 1 > data
     assert f"at most {noise:.3g} to" in sentence and f"and {data:.3g} where" in sentence
+
+
+def test_over_the_bundled_network_the_radius_shrinks_for_the_noise_and_not_for_the_data():
+    problem = photo_problem(load(), [photo.read(e.path).rgb for e in examples()[:3]])
+    steps = problem.trajectory(solver="mrs-ode-d-2", nfe=12)
+    given = {"process": problem.process, "mu": problem.mu}
+    data, noise = (
+        [step.radius / step.gap for step in convergence(steps, kind, **given)]
+        for kind in ("data", "noise")
+    )
+    assert min(data) > 10 * noise[-1], "far above the steps, to the end"
+    assert noise == sorted(noise, reverse=True)
+    *_, last = convergence(steps, "noise", **given)
+    assert 0.5 < last.fraction < 0.95, "some pixels are beyond it, and most are not"
 
 
 def test_the_theory_has_a_part_for_every_plot_and_all_its_formulas_close():
