@@ -1,0 +1,361 @@
+"""A run of the page repeated elsewhere: as Python, as a command, by a link, from its downloads."""
+
+import hashlib
+import io
+import json
+import math
+import shlex
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mrsampler import cli, photo
+from mrsampler.examples import examples
+from mrsampler.ui import downloads, link, live, memory, repeat, session
+from mrsampler.ui.figures import Line, pinned, unpinned
+from mrsampler.ui.frames import Kept, within
+from mrsampler.ui.live import Entrant, Still, distances
+from mrsampler.ui.memory import Memory, Run, digest
+from mrsampler.ui.quality import Judge, Quality, lesson
+from mrsampler.ui.repeat import Settings
+
+ENTRANTS = (
+    Entrant("a", "MR Sampler SDE d-2", "mrs-sde-d-2", 3, "blend"),
+    Entrant("b", "Posterior", "posterior", 4, "uniform-t"),
+)
+PHOTO = str(examples()[1].path)
+SEED, SIDE = 7, 96
+
+
+def run(clean, path=PHOTO, name="run 1"):
+    """A run as the page makes it, and the picture that can be downloaded after it."""
+    settings = Settings(path, 1, clean, "noisy", 0.35, SEED, SIDE, "bundled", ENTRANTS)
+    given = photo.read(path)
+    shown = session.subject(given, clean, "noisy", 0.35, SEED, SIDE)
+    kept = Run(name, settings, {"photo": digest(given.rgb), "degraded": digest(shown.degraded)})
+    for moment in session.race("bundled", shown, "noisy", list(ENTRANTS), SEED, threading.Event()):
+        kept.add(moment.stills)
+        kept.figures = moment.figures
+    picture = shown.source.image(moment.results[0].image)
+    kept.digests["restored"] = hashlib.sha256(picture.tobytes()).hexdigest()
+    return kept, picture
+
+
+@pytest.fixture(scope="module")
+def made():
+    return run(clean=True)
+
+
+@pytest.fixture(params=[True, False], ids=["clean", "damaged"])
+def either(request, made):
+    return made if request.param else run(clean=False)
+
+
+def test_the_copied_python_makes_the_same_pixels(either, tmp_path, monkeypatch):
+    kept, picture = either
+    monkeypatch.chdir(tmp_path)
+    exec(compile(repeat.python(kept.settings), "copied", "exec"), {})
+    with Image.open(tmp_path / "restored.png") as again:
+        assert again.tobytes() == picture.tobytes()
+
+
+def test_the_copied_command_makes_the_same_pixels(either, tmp_path, monkeypatch):
+    kept, picture = either
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(repeat.command(kept.settings))
+    assert words[:3] == ["python", "-m", "mrsampler"]
+    assert cli.main(words[3:]) == 0
+    with Image.open(tmp_path / "restored.png") as again:
+        assert again.tobytes() == picture.tobytes()
+
+
+def test_names_that_would_break_out_of_the_text_are_quoted(made):
+    name = 'it\'s "mine"; rm -rf $HOME.jpg'
+    odd = Settings(name, None, False, "noisy", 0.0, 0, 256, "bundled", ENTRANTS, device="cpu")
+    assert shlex.split(repeat.command(odd))[4] == name
+    assert repr(name) in repeat.python(odd)
+    compile(repeat.python(odd), "copied", "exec")
+    assert "--device cpu" in repeat.command(odd) and ", 'cpu')" in repeat.python(odd)
+
+
+def test_the_json_holds_what_repeats_the_run_and_the_digests_that_prove_it(made):
+    kept, picture = made
+    record = json.loads(json.dumps(downloads.record(kept), allow_nan=False))
+    assert record["settings"]["seed"] == SEED and record["settings"]["severity"] == 0.35
+    assert [s["solver"] for s in record["samplers"]] == ["mrs-sde-d-2", "posterior"]
+    assert [step["nfe"] for step in record["samplers"][0]["steps"]] == [0, 1, 2, 3]
+    assert record["samplers"][0]["steps"][0]["t"] == 100
+    assert record["sha256"]["restored"] == hashlib.sha256(picture.tobytes()).hexdigest()
+    truth = photo.read(PHOTO).rgb
+    pixels = photo.to_pil(truth).tobytes()
+    assert record["sha256"]["photo"] == hashlib.sha256(pixels).hexdigest()
+
+
+def test_a_number_that_json_cannot_hold_is_null():
+    assert downloads._finite({"lam": math.inf, "of_x": {"psnr": math.inf, "ssim": 1.0}}) == {
+        "lam": None,
+        "of_x": {"psnr": None, "ssim": 1.0},
+    }
+
+
+def test_the_npz_holds_the_frames_their_times_and_where_they_are_in_the_plot(made):
+    kept, _ = made
+    with np.load(io.BytesIO(downloads.arrays(kept))) as held:
+        for key, steps in (("a", 4), ("b", 5)):
+            x, span = held[f"x_{key}"], held[f"x_range_{key}"]
+            assert x.shape == (steps, 64, 96, 3) and x.dtype == np.uint8
+            assert held[f"t_{key}"].tolist() == [s.t for s in kept.stills[key]]
+            assert held[f"lambda_{key}"].tolist() == [s.lam for s in kept.stills[key]]
+            low, high = span[0]
+            start = kept.stills[key][0].x.image.permute(1, 2, 0).numpy()
+            assert np.allclose(x[0] / 255 * (high - low) + low, start, atol=1e-5)
+            assert held[f"x0_{key}"].shape == (steps - 1, 64, 96, 3)
+            assert held[f"x0_step_{key}"].tolist() == list(range(1, steps))
+            for n in (2, 3):
+                trace = next(t for t in kept.figures[str(n)]["data"] if t["name"] == key)
+                assert held[f"projection_{n}d_{key}"][:, 1].tolist() == trace["y"]
+        assert json.loads(str(held["record"]))["settings"]["task"] == "noisy"
+
+
+def test_the_animation_shows_both_samplers_a_frame_a_tick_and_rests_on_the_last(made):
+    kept, _ = made
+    with Image.open(io.BytesIO(downloads.animation(kept))) as film:
+        assert (film.format, film.n_frames) == ("WEBP", 5)
+        width, height = film.size
+        assert width == 2 * 96 + 3 * downloads.GAP and height > 64
+        durations = []
+        for index in range(film.n_frames):
+            film.seek(index)
+            film.load()
+            durations.append(film.info["duration"])
+        assert durations == [downloads.A_FRAME] * 4 + [downloads.THE_LAST]
+        last = np.asarray(film.convert("RGB"), dtype=np.float64)
+    top = downloads.STRIP
+    shown = last[top : top + 64, downloads.GAP : downloads.GAP + 96]
+    sample = kept.stills["a"][-1].x.image.clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    assert np.abs(shown - sample).mean() < 12, "lossy, but this picture"
+
+
+def test_a_kept_frame_is_its_own_to_half_a_step_of_its_range():
+    image = 0.5 + 0.3 * torch.randn(3, 20, 30, generator=torch.Generator().manual_seed(0))
+    kept = Kept.of(image)
+    assert kept.pixels.dtype == torch.uint8
+    # Half a step, and float32 rounding.
+    assert (kept.image - image).abs().max() <= 0.501 * (kept.high - kept.low) / 255
+    flat = Kept.of(torch.full((3, 4, 4), 0.25))
+    assert torch.equal(flat.image, torch.full((3, 4, 4), 0.25))
+
+
+def test_what_is_kept_and_streamed_is_at_most_512_pixels_a_side():
+    assert within(torch.rand(3, 700, 2048)).shape == (3, 175, 512)
+    small = torch.rand(3, 30, 40)
+    assert within(small) is small
+
+
+def test_the_distance_to_the_sample_falls_to_what_the_last_step_adds(made):
+    stills = made[0].stills["a"]
+    first, *rest = distances(stills)
+    assert first is None, "nothing is predicted at x_T"
+    sample = stills[-1].x.image.clamp(0, 1)
+    expected = 255 * (stills[1].x0.image - sample).square().mean().sqrt().item()
+    assert rest[0] == pytest.approx(expected)
+    assert rest[-1] < rest[0]
+    assert distances([]) == []
+
+
+EARLY = (1, 28.0, 0.30)
+
+
+@pytest.mark.parametrize(
+    ("later", "says"),
+    [
+        ([(8, 26.5, 0.22), (8, 26.0, 0.20)], "33% closer to the truth's. The early prediction"),
+        ([(8, 26.0, 0.40)], "moved away from the truth's: this was a loss, no trade."),
+        ([(8, 26.0, 0.29)], "came no closer to the truth's."),
+    ],
+)
+def test_a_falling_psnr_is_called_a_trade_only_where_the_texture_gained(later, says):
+    course = [(nfe, Quality(psnr, 0.5, swd)) for nfe, psnr, swd in [EARLY, *later]]
+    sentence = lesson("Heun", course)
+    assert sentence.startswith("Heun: from 1 to 8 NFE the PSNR fell by 2.0 dB") and says in sentence
+
+
+@pytest.mark.parametrize("later", [[], [(8, 27.9, 0.10)], [(8, 29.0, 0.10)]])
+def test_a_psnr_that_did_not_fall_needs_no_explanation(later):
+    course = [(nfe, Quality(psnr, 0.5, swd)) for nfe, psnr, swd in [EARLY, *later]]
+    assert lesson("Heun", course) is None
+
+
+def test_without_a_truth_nothing_is_said_of_the_trade():
+    assert lesson("Heun", [(1, None), (8, None)]) is None
+
+
+def test_blur_costs_perception_and_noise_costs_distortion_first():
+    truth = photo.read(PHOTO).within(128).rgb
+    blurred = torch.nn.functional.avg_pool2d(truth[None], 5, 1, 2, count_include_pad=False)[0]
+    judge = Judge(truth)
+    assert judge(truth).ssim == pytest.approx(1) and judge(truth).swd == pytest.approx(0, abs=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    error = judge(blurred).psnr
+    level = 10 ** (-error / 20)  # white noise of the same PSNR
+    noisy = truth + level * torch.randn(truth.shape, generator=generator)
+    assert judge(noisy).psnr == pytest.approx(error, abs=0.5)
+    assert judge(noisy).swd != pytest.approx(judge(blurred).swd, rel=0.1)
+    assert judge(blurred, whole=False) == Quality(error)
+
+
+def test_a_link_brings_the_same_settings_back(made):
+    query = link.query(made[0].settings)
+    given = dict(pair.split("=") for pair in query.split("&"))
+    assert set(given) == link.KEYS
+    linked, refused = link.read(given | {"side": "384"})
+    assert refused == []
+    assert (linked.sampler, linked.nfe, linked.spacing) == ("mrs-sde-d-2", 3, "blend")
+    assert (linked.baseline, linked.baseline_nfe) == ("posterior", 4)
+    assert (linked.example, linked.own, linked.clean, linked.seed) == (1, False, True, SEED)
+    assert (linked.task, linked.severity, linked.largest_side) == ("noisy", 0.35, 384)
+
+
+def test_a_link_to_a_photo_of_ones_own_says_that_it_is_not_in_it(made):
+    own = Settings("me.jpg", None, False, "hazy", 0.5, 0, 384, "bundled", ENTRANTS)
+    assert "me.jpg" not in link.query(own), "a file's name is the visitor's own"
+    linked, refused = link.read(dict(pair.split("=") for pair in link.query(own).split("&")))
+    assert linked.own and not linked.clean and linked.task == "hazy" and refused == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("photo", "../../etc/passwd"),
+        ("task", "sunny"),
+        ("severity", "2"),
+        ("severity", "nan"),
+        ("sampler", "<script>"),
+        ("nfe", "0"),
+        ("nfe", "1e9"),
+        ("spacing", "optimise"),
+        ("baseline_nfe", "many"),
+        ("seed", "-1"),
+        ("checkpoint", "../secret"),
+        ("side", "100000"),
+    ],
+)
+def test_what_a_link_may_not_ask_for_is_left_out_and_named(key, value):
+    usual, refused = link.read({})
+    assert refused == []
+    assert link.read({key: value}) == (usual, [f"{key}={value}"])
+
+
+# ---- memory
+
+
+def still(key, index, side=32, whole=True):
+    frame = Kept.of(torch.rand(3, side, side, generator=torch.Generator().manual_seed(index)))
+    return Still(
+        key,
+        index,
+        index,
+        9.0 - index,
+        index,
+        0.1,
+        frame,
+        frame if whole and index else None,
+        None,
+        None,
+        False,
+    )
+
+
+def kept_run(name="run 1", subject="s", steps=9, side=32):
+    settings = Settings("x.png", None, False, "noisy", 0.5, 0, 256, "bundled", ENTRANTS)
+    kept = Run(name, settings, {"photo": "p", "degraded": subject})
+    for key in "ab":
+        kept.add([still(key, i, side, whole=i % 2 == 0) for i in range(steps)])
+    return kept
+
+
+def test_a_run_over_its_cap_keeps_every_other_frame_with_both_ends(monkeypatch):
+    monkeypatch.setattr(memory, "PER_RUN", 20 * 3 * 32 * 32)
+    kept = kept_run(steps=33)
+    assert kept.size <= memory.PER_RUN
+    for key in "ab":
+        indices = [s.index for s in kept.stills[key]]
+        assert indices[0] == 0 and indices[-1] == 32 and indices == sorted(indices)
+
+
+def test_three_lines_are_pinned_each_in_a_colour_and_a_fourth_is_not():
+    store = Memory()
+    store.keep("visitor", kept_run())
+    pins = [store.pin("visitor", "a") for _ in range(3)]
+    assert [pin.key for pin in pins] == ["p1", "p2", "p3"]
+    assert store.pin("visitor", "a") is None
+    store.unpin("visitor", "p2")
+    assert store.pin("visitor", "b").key == "p2"
+    assert [s.nfe for s in pins[0].stills] == [0, 2, 4, 6, 8], "x_T, what was measured, and the end"
+
+
+def test_lines_on_another_photo_are_hidden_and_give_way():
+    store = Memory()
+    store.keep("visitor", kept_run(subject="cat"))
+    for _ in range(3):
+        store.pin("visitor", "a")
+    store.keep("visitor", kept_run(subject="dog"))
+    assert store.pins("visitor", "dog") == [] and store.others("visitor", "dog")
+    assert len(store.pins("visitor", "cat")) == 3 and not store.others("visitor", "cat")
+    assert store.pin("visitor", "b").key == "p1"
+    assert [pin.key for pin in store.pins("visitor", "cat")] == ["p2", "p3"]
+
+
+def test_a_visitors_runs_are_their_own_and_go_with_them():
+    store = Memory()
+    store.keep("one", kept_run())
+    assert store.run("two") is None and store.pin("two", "a") is None
+    assert store.pins("two", "s") == []
+    store.forget("one")
+    assert store.run("one") is None
+
+
+def test_beyond_the_cap_for_all_those_longest_away_are_forgotten(monkeypatch):
+    monkeypatch.setattr(memory, "FOR_ALL", int(2.5 * kept_run().size))
+    store = Memory()
+    for name in ("first", "second", "third"):
+        store.keep(name, kept_run(name))
+        assert store.run(name).name == name
+    assert store.run("first") is None
+    assert store.run("third").name == "third"
+
+
+def test_pinned_lines_are_drawn_in_one_basis_with_the_next_runs(made):
+    kept, _ = made
+    pin = kept.pin("a", "p1")
+    shown = session.subject(photo.read(PHOTO), True, "noisy", 0.35, SEED, SIDE)
+    entrants = [Entrant("a", "DDIM", "ddim", 2, "blend"), ENTRANTS[1]]
+    restorer = session.load("bundled")
+    last = list(
+        live.LiveRace(
+            restorer, shown.degraded, shown.truth, "noisy", entrants, SEED, [pin]
+        ).moments()
+    )[-1]
+    traces = {trace["name"]: trace for trace in last.figures["2"]["data"]}
+    assert list(traces) == ["p1", "a", "b", "landmarks"], "what is pinned lies beneath"
+    assert traces["p1"]["meta"] == "MR Sampler SDE d-2"
+    start = np.array([traces["a"]["x"][0], traces["a"]["y"][0]])
+    same = np.array([traces["p1"]["x"][0], traces["p1"]["y"][0]])
+    away = np.array([traces["a"]["x"][-1], traces["a"]["y"][-1]])
+    # One x_T, up to the 8 bits in which the pinned one was kept.
+    assert np.abs(same - start).max() < 0.01 * np.abs(away - start).max()
+
+
+def test_a_pin_is_drawn_at_once_around_its_line_and_taken_away_again(made):
+    figures = made[0].figures
+    more = pinned(figures, "a", Line("p1", "MR", "#CC79A7"))
+    for n in ("2", "3"):
+        first, *others = more[n]["data"]
+        original = next(t for t in figures[n]["data"] if t["name"] == "a")
+        assert first["name"] == "p1" and first["x"] == original["x"]
+        assert first["line"]["width"] > original["line"]["width"]
+        assert others == figures[n]["data"]
+    assert unpinned(more, "p1") == figures
