@@ -598,7 +598,7 @@ def _line(ends: dict[str, Any]) -> dict[str, Any]:
 def _tile(density: Density) -> str:
     """A small picture of a density, black on nothing, as a data URI."""
     mixture = density.under(PROCESSES["VP"], torch.zeros(2, dtype=torch.float64))
-    axis = torch.linspace(-1.45, 1.45, 96, dtype=torch.float64)
+    axis = torch.linspace(-1.45, 1.45, 72, dtype=torch.float64)
     picture = mixture.picture(1e-3, axis, torch.zeros(2, dtype=torch.float64)).flip(0)
     alpha = (picture / picture.max()).sqrt().mul(255).byte().numpy()
     image = Image.fromarray(np.stack([np.zeros_like(alpha), alpha], -1), "LA")
