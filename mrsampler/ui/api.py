@@ -34,7 +34,7 @@ def restore(
         nfe: Network evaluations to spend at most, 1 to 1000; a solver may need more than 1 a step.
         seed: Fixes x_T and every draw; the same seed gives the same pixels.
         spacing: One of mrsampler.SPACINGS, karras:RHO, or optimised where times have been fitted.
-        checkpoint: The network, one of the bundled checkpoints.
+        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the run.
     """
     _check(task, solver, nfe, seed, spacing, checkpoint, largest_side)
@@ -65,7 +65,7 @@ def _check(
     """gradio checks nothing of what a program sends."""
     for name, value, known in (
         ("task", task, TASKS),
-        ("checkpoint", checkpoint, checkpoints.names()),
+        ("checkpoint", checkpoint, checkpoints.offered()),
         ("solver", solver, SOLVERS),
         ("spacing", spacing, (OPTIMISED, *SPACINGS, "karras:RHO")),
     ):
@@ -75,7 +75,11 @@ def _check(
             raise gr.Error(
                 f"{name} must be one of {', '.join(known)}; got {value!r}.", print_exception=False
             )
-    if solver not in choices.offered(load(checkpoint).process):
+    try:
+        process = load(checkpoint).process
+    except (OSError, ValueError) as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    if solver not in choices.offered(process):
         raise gr.Error(
             f"solver {solver} is not defined on the process of checkpoint {checkpoint}.",
             print_exception=False,

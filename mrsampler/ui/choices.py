@@ -7,6 +7,7 @@ import math
 import re
 from typing import Any
 
+from mrsampler import checkpoints, hub
 from mrsampler.process import Process
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS, Solver
@@ -80,6 +81,26 @@ def solvers(process: Process) -> Groups:
         option = {"value": name, "label": label(name), "text": text}
         families.setdefault(solver.family, []).append(option)
     return [{"heading": family, "options": options} for family, options in families.items()]
+
+
+def networks() -> dict[str, Any]:
+    """The menu of checkpoints: one that cannot be had is grey, with the reason under the menu."""
+    options: list[dict[str, Any]] = []
+    detail = ""
+    for name in checkpoints.offered():
+        reason = None if checkpoints.at_hand(name) else hub.unavailable(name)
+        options.append({"value": name, "label": name, "text": name, "disabled": bool(reason)})
+        if reason:
+            options[-1]["text"] += ": not available"
+            detail = f"{reason}."
+    return {"groups": [{"heading": "", "options": options}], "detail": detail}
+
+
+def task_info(restorer: Restorer) -> str:
+    """What the task's name is for, with a checkpoint."""
+    if restorer.task_note is None:
+        return "Which damage to undo."
+    return f"Which damage to make of a clean photo. What to undo is {restorer.task_note}."
 
 
 def bounds(name: str, process: Process) -> tuple[int, int]:

@@ -91,7 +91,8 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
     example = 0 if own else _names().index(name)
     photo = examples()[example]
     damage = asked.word("damage", ["clean", "done"], "done" if own or photo.damaged else "clean")
-    checkpoint = asked.word("checkpoint", checkpoints.names(), checkpoints.DEFAULT)
+    known = [name for name in checkpoints.offered() if checkpoints.at_hand(name)]
+    checkpoint = asked.word("checkpoint", known, checkpoints.DEFAULT)
     restorer = load(checkpoint)
     sampler, nfe = asked.sampler("sampler", "nfe", restorer, choices.SAMPLER, choices.NFE)
     baseline, baseline_nfe = asked.sampler(

@@ -13,7 +13,7 @@ from torch import Tensor
 from mrsampler.advice import advice
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
-from mrsampler.trajectory import Step, race
+from mrsampler.trajectory import Step
 from mrsampler.ui.figures import COLOURS, Line, TrajectoryPlot
 from mrsampler.ui.frames import Kept, jpeg, within
 from mrsampler.ui.quality import Judge, Quality, due_after
@@ -130,12 +130,8 @@ class LiveRace:
         process = restorer.process
         # Where sigma_0 = 0 one step more goes there.
         self._end = 0.0 if process.lam(0.0) == math.inf else process.t_min
-        self._runs = [
-            restorer.trajectory(
-                degraded, task, seed=seed, solver=e.solver, nfe=e.nfe, spacing=e.spacing
-            )
-            for e in entrants
-        ]
+        settings = [{"solver": e.solver, "nfe": e.nfe, "spacing": e.spacing} for e in entrants]
+        self._ticks = restorer.race(degraded, task, settings, seed=seed)
         labels = {e.key: e.label for e in entrants} | {pin.key: pin.label for pin in pins}
         lines = tuple(Line(key, label, COLOURS[key]) for key, label in labels.items())
         # On the frames' own device, so that they are not copied to be projected.
@@ -163,9 +159,8 @@ class LiveRace:
         frames: list[dict[str, Any]] = []
         stills: list[Still] = []
         sentence, due, late = None, 0.0, False
-        ticks = race(*self._runs)
         try:
-            for index, steps in enumerate(ticks):
+            for index, steps in enumerate(self._ticks):
                 frame, new = self._frame(index, steps)
                 frames.append(frame)
                 stills += new
@@ -179,7 +174,7 @@ class LiveRace:
             else:
                 late = self._finish()
         finally:
-            ticks.close()  # type: ignore[attr-defined]
+            self._ticks.close()  # type: ignore[attr-defined]
         if frames or late:
             yield self._moment(frames, sentence, stills)
 

@@ -137,7 +137,18 @@ def settled(
         gr.update(**second),
         gr.update(**spacing_menu(restorer, sampler, nfe)),
         after,
+        gr.update(info=choices.task_info(restorer)),
     )
+
+
+def ready(checkpoint: str) -> None:
+    """Makes a picked checkpoint ready, which the first time may mean to fetch it."""
+    if not checkpoints.at_hand(checkpoint):
+        gr.Info(f"{checkpoint} is being fetched, this once. It is large: that may take minutes.")
+    try:
+        load(checkpoint)
+    except (OSError, ValueError) as error:
+        raise gr.Error(f"{error}.", print_exception=False) from None
 
 
 def _nfe(
@@ -471,7 +482,7 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
         asked.baseline_nfe,
         asked.seed,
         gr.update(**menus[2]),
-        asked.checkpoint,
+        gr.update(asked=asked.checkpoint),
         asked.largest_side,
         ((asked.checkpoint, asked.sampler), (asked.checkpoint, asked.baseline)),
         gr.update(picked=asked.example),
@@ -577,11 +588,12 @@ def build() -> None:
                         asked="",
                         **spacing_menu(restorer, choices.SAMPLER, choices.NFE),
                     )
-                    checkpoint = gr.Dropdown(
-                        checkpoints.names(),
-                        value=checkpoints.DEFAULT,
-                        label="Checkpoint",
-                        info="The network both samplers share.",
+                    checkpoint = menu(
+                        "Checkpoint",
+                        "The network both samplers share.",
+                        checkpoints.DEFAULT,
+                        asked="",
+                        **choices.networks(),
                     )
                     largest_side = gr.Radio(
                         list(choices.LARGEST_SIDES),
@@ -645,17 +657,18 @@ def build() -> None:
     )
     # One listener for all: "always_last" asks again, once an answer came, if anything has moved.
     told: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
-    moved = [sampler.input, baseline.input, checkpoint.input]
+    moved = [sampler.input, baseline.input]
     for count, wanted in ((nfe, wanted_nfe), (baseline_nfe, wanted_baseline_nfe)):
         count.input(lambda value: value, count, wanted, **told)
         moved.append(count.change)  # also by the browser, back into its bounds
-    gr.on(
-        moved,
+    settling = (
         settled,
         [checkpoint, sampler, nfe, wanted_nfe, baseline, baseline_nfe, wanted_baseline_nfe, placed],
-        [sampler, nfe, baseline, baseline_nfe, spacing, placed],
-        **told,
+        [sampler, nfe, baseline, baseline_nfe, spacing, placed, task],
     )
+    gr.on(moved, *settling, **told)
+    chosen = checkpoint.input(ready, checkpoint, None, trigger_mode="always_last", **private)
+    chosen.success(*settling, **told)
     settings = [
         example,
         drop,
@@ -699,6 +712,7 @@ def build() -> None:
     )
     page = gr.context.Context.root_block
     assert page is not None
+    page.load(lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **private)
     page.load(
         _linked,
         None,

@@ -16,8 +16,9 @@ function fill() {
   if (groups === listed) return; // an open menu is left alone
   listed = groups;
   select.replaceChildren(...props.groups.flatMap(({ heading, options }) => {
-    const entries = options.map(({ value, label, text, detail }) => {
+    const entries = options.map(({ value, label, text, detail, disabled }) => {
       const option = new Option(text, value);
+      option.disabled = Boolean(disabled);
       Object.assign(option.dataset, { label, detail: detail ?? '' });
       return option;
     });
@@ -32,7 +33,7 @@ function reflect() {
   fill();
   if (props.asked && props.asked !== asked) wish = asked = props.asked; // by a link, once
   // The value is set here alone, so that no late answer of the server undoes a pick.
-  const kept = [...select.options].some((option) => option.value === wish);
+  const kept = [...select.options].some((option) => option.value === wish && !option.disabled);
   props.value = kept ? wish : props.fallback ?? props.value;
   select.value = props.value;
   select.disabled = Boolean(props.disabled);

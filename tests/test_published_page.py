@@ -1,0 +1,151 @@
+"""A published checkpoint on the page, from a hub on this machine that holds the small networks."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import gradio as gr
+import pytest
+from fake_hub import FakeHub, encoder_file, network_file, saved
+from playwright.sync_api import expect, sync_playwright
+from test_browser import ARTEFACTS, CHROMIUM, FLAGS, ROOT
+
+from mrsampler import checkpoints, hub
+from mrsampler.ui import choices, restore
+
+FOLDER = "weblzw/daclip-uir-ViT-B-32-irsde/main"
+
+
+def contents(folder):
+    network, encoder = saved(network_file(), folder / "n"), saved(encoder_file(), folder / "e")
+    return {f"{FOLDER}/universal-ir.pth": network, f"{FOLDER}/daclip_ViT-B-32.pt": encoder}
+
+
+def options():
+    return choices.networks()["groups"][0]["options"]
+
+
+def test_a_checkpoint_that_cannot_be_had_is_grey_with_the_reason_under_the_menu(monkeypatch):
+    monkeypatch.setattr(checkpoints, "at_hand", lambda name: name == "bundled")
+    monkeypatch.setattr(hub, "unavailable", lambda name: f"{name} is nowhere")
+    assert {o["value"]: o["disabled"] for o in options()} == {"bundled": False, "daclip-uir": True}
+    assert choices.networks()["detail"] == "daclip-uir is nowhere."
+    monkeypatch.setattr(hub, "unavailable", lambda name: None)
+    assert not any(option["disabled"] for option in options())
+    assert choices.networks()["detail"] == ""
+
+
+def test_what_is_at_hand_is_offered_without_asking_the_hub(monkeypatch):
+    monkeypatch.setattr(checkpoints, "at_hand", lambda name: True)
+    monkeypatch.setattr(hub, "unavailable", lambda name: pytest.fail("asked"))
+    assert not any(option["disabled"] for option in options())
+
+
+def test_a_pick_that_cannot_be_loaded_gets_a_sentence(monkeypatch):
+    def load(checkpoint):
+        raise hub.UnavailableError(f"{checkpoint} went away")
+
+    monkeypatch.setattr(restore, "load", load)
+    with pytest.raises(gr.Error, match="daclip-uir went away"):
+        restore.ready("daclip-uir")
+
+
+@contextlib.contextmanager
+def explorer(environment):
+    """The address of a running explorer."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    ARTEFACTS.mkdir(exist_ok=True)
+    with (ARTEFACTS / "published.log").open("w") as log:
+        app = subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=ROOT,
+            env=os.environ | {"GRADIO_SERVER_PORT": str(port)} | environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            for _ in range(240):
+                assert app.poll() is None, (ARTEFACTS / "published.log").read_text()
+                with contextlib.suppress(OSError):
+                    urllib.request.urlopen(url, timeout=5).close()
+                    break
+                time.sleep(0.5)
+            yield url
+        finally:
+            app.terminate()
+            app.wait(20)
+
+
+@pytest.fixture
+def page():
+    if CHROMIUM is None:
+        reason = "NO CHROMIUM: the page was not tested in a browser"
+        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser.new_page(viewport={"width": 1440, "height": 1000})
+        browser.close()
+
+
+def opened(page, url):
+    """The page, with a race of few evaluations set by a link."""
+    page.goto(f"{url}?task=rainy&sampler=mrs-ode-d-2&nfe=2&baseline=posterior&baseline_nfe=3")
+    number = page.get_by_label("number input for Baseline NFE", exact=True)
+    expect(number).to_have_value("3", timeout=60_000)  # the link has been read
+    page.wait_for_function("document.body.dataset.run === 'idle'", timeout=60_000)
+    page.get_by_role("button", name="Advanced").click()
+    return page.locator("#menu-checkpoint")
+
+
+@pytest.mark.browser
+def test_it_is_grey_while_the_hub_has_it_not_then_fetched_when_picked_and_raced(page, tmp_path):
+    fake = FakeHub()
+    environment = {
+        "HF_ENDPOINT": fake.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "NO_PROXY": "127.0.0.1,localhost",
+        "OMP_NUM_THREADS": "1",
+    }
+    with contextlib.closing(fake), explorer(environment) as url:
+        menu = opened(page, url)
+        grey = menu.locator("option[value='daclip-uir']")
+        expect(grey).to_be_disabled()
+        reason = re.compile(
+            r"universal-ir\.pth cannot be fetched.*put into .*/daclip-uir", re.DOTALL
+        )
+        detail = page.locator("#menu-checkpoint-detail")
+        detail.scroll_into_view_if_needed()
+        expect(detail).to_be_visible()
+        expect(detail).to_have_text(reason)
+        page.screenshot(path=ARTEFACTS / "checkpoint-grey.png")
+
+        fake.files = contents(tmp_path)
+        menu = opened(page, url)
+        expect(grey).to_be_enabled(timeout=20_000)
+        menu.select_option("daclip-uir")
+        told = page.get_by_text("What to undo is detected by the model.")
+        expect(told).to_be_visible(timeout=60_000)
+        assert [name for name, _ in fake.downloads()] == ["universal-ir.pth", "daclip_ViT-B-32.pt"]
+
+        page.get_by_label("256", exact=True).check()
+        page.locator("#run").click()
+        page.wait_for_function(
+            "['finished', 'failed'].includes(document.body.dataset.run)", timeout=120_000
+        )
+        assert page.evaluate("document.body.dataset.run") == "finished"
+        rows = page.locator(".results tbody tr")
+        expect(rows.nth(1)).to_have_text(
+            re.compile(r"MR Sampler ODE d-2.*\b2\b", re.DOTALL), use_inner_text=True
+        )
+        assert menu.input_value() == "daclip-uir"
+        page.screenshot(path=ARTEFACTS / "checkpoint-raced.png", full_page=True)
