@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from mrsampler.ui import api, playground, restore, session, stability, theme, theory
+from mrsampler.ui import api, compare, playground, restore, session, stability, theme, theory
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.examples import attribution
 
@@ -44,6 +44,8 @@ def build() -> gr.Blocks:
         gr.HTML(**web("header"))
         with gr.Tab("Restore"):
             restore.build()
+        with gr.Tab("Compare"):
+            compare.build()
         with gr.Tab("Stability"):
             stability.build()
         with gr.Tab("Playground"):

@@ -1,0 +1,547 @@
+"""The Compare tab: solvers x NFE on one photo, as a contact sheet, curves and a table."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from mrsampler import checkpoints
+from mrsampler.examples import examples
+from mrsampler.restorer import Restorer
+from mrsampler.timesteps import SPACINGS
+from mrsampler.ui import choices, given, session
+from mrsampler.ui.components import PLOTLY, WEB, menu, served, web
+from mrsampler.ui.contact import contact_sheet
+from mrsampler.ui.figures import COLOURS
+from mrsampler.ui.frames import jpeg
+from mrsampler.ui.grid import (
+    CONVERGED,
+    FITTED,
+    USUAL,
+    Cell,
+    Grid,
+    Pace,
+    Result,
+    Shelf,
+    measured,
+    plan,
+)
+from mrsampler.ui.grid import Subject as Key
+from mrsampler.ui.memory import digest
+from mrsampler.ui.quality import Judge
+from mrsampler.ui.restore import ready
+from mrsampler.ui.session import QUEUE, load, restoration, save_bytes, subject
+
+# Okabe-Ito; the race's two first. Beyond six a colour comes again, dashed.
+_COLOURS = [*COLOURS.values(), "#E69F00"]
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "pentagon", "cross")
+STYLES = [
+    {"colour": colour, "dash": dash, "symbol": symbol + hollow}
+    for dash, hollow in (("solid", ""), ("dash", "-open"))
+    for colour, symbol in zip(_COLOURS, _SYMBOLS, strict=True)
+]
+
+# What the tab opens with.
+SOLVERS = ["mrs-ode-d-2", "posterior", "mrs-sde-d-2", "mrs-ode-n-2", "unipc-bh2-d-2"]
+NFES, LARGEST_SIDE = "3, 5, 10, 20", 256
+MOST_NFES, MOST_EVALUATIONS = 6, 3000
+
+SHELF, PACE = Shelf(), Pace()
+
+_stops: dict[str, threading.Event] = {}
+_warm: set[tuple[str, tuple[int, ...]]] = set()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a visitor has set: the photo made ready, and the grid as far as it is known."""
+
+    checkpoint: str
+    shown: session.Subject
+    grid: Grid
+    pictures: dict[str, Any]
+    judge: Judge | None
+    restorer: Restorer
+
+    @property
+    def evaluations(self) -> int:
+        """The network calls still to be made."""
+        return sum(cell.spends(self.restorer.process) for cell in self.grid.todo)
+
+    @property
+    def seconds(self) -> float | None:
+        """About how long they take, if any were ever timed here."""
+        width, height = self.grid.subject.size
+        pace = PACE.seconds(self.checkpoint, width * height)
+        return None if pace is None else pace * self.evaluations
+
+
+def asked(
+    visitor: str,
+    example: int,
+    upload: str | None,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    largest_side: int,
+    solvers: Sequence[str | None],
+    nfes: str,
+    spacing: str,
+    with_rmse: bool,
+    checkpoint: str,
+) -> Asked:
+    """The settings, checked. Raises gr.Error with a sentence for what cannot be run."""
+    seed = given.whole(seed, "The seed", 0, 2**31 - 1)
+    if checkpoint not in checkpoints.offered():
+        raise _refusal(f"There is no checkpoint {str(checkpoint)[:80]!r} here.")
+    restorer = load(checkpoint)
+    chosen = _solvers(restorer, solvers)
+    counts = _nfes(nfes)
+    _check_spacing(spacing)
+    names = [name for name in chosen if name]
+    cells = plan(restorer, names, counts, spacing)
+    source = given.read(example, upload)
+    clean = mode == given.CLEAN
+    shown = subject(source, clean, task, severity, seed, largest_side)
+    height, width = shown.degraded.shape[1:]
+    truth = "" if shown.truth is None else digest(shown.truth)
+    key = Key(checkpoint, task, seed, digest(shown.degraded), truth, (width, height))
+    title = {
+        "photo": Path(upload).name if upload else examples()[example].file,
+        "task": task,
+        "severity": f"{severity:g}" if clean else "",
+        "seed": f"{seed}",
+        "checkpoint": checkpoint,
+        "pixels": f"{width} x {height}",
+    }
+    judge = None if shown.truth is None else Judge(shown.truth)
+    grid = Grid(key, title, chosen, counts, cells, with_rmse=bool(with_rmse))
+    grid.degraded, grid.truth = shown.degraded, shown.truth
+    grid.input = judge(shown.degraded) if judge else None
+    grid.results = SHELF.known(visitor, key, [*cells, CONVERGED])
+    ask = Asked(checkpoint, shown, grid, _pictures(shown), judge, restorer)
+    if ask.evaluations > MOST_EVALUATIONS:
+        raise _refusal(f"These are {ask.evaluations} evaluations; at most {MOST_EVALUATIONS}.")
+    return ask
+
+
+def _refusal(sentence: str) -> gr.Error:
+    return gr.Error(sentence, print_exception=False)
+
+
+def _solvers(restorer: Restorer, solvers: Any) -> list[str | None]:
+    """In the order of their colours; None where one is free."""
+    if not isinstance(solvers, list):
+        raise _refusal("The samplers must be a list of names.")
+    known = choices.offered(restorer.process)
+    chosen = solvers[: len(STYLES)]
+    for name in filter(None, solvers):
+        if not isinstance(name, str) or name not in known:
+            raise _refusal(f"{str(name)[:80]!r} is no sampler that is defined on this checkpoint.")
+    names = [name for name in solvers if name]
+    if not names:
+        raise _refusal("Choose at least one sampler.")
+    if len(set(names)) < len(names):
+        raise _refusal("Each sampler can be compared once.")
+    if len(names) > len([name for name in chosen if name]):
+        raise _refusal(f"At most {len(STYLES)} samplers can be told apart.")
+    return chosen
+
+
+def _nfes(text: Any) -> list[int]:
+    """Rising, each once."""
+    words = [word for word in re.split(r"[\s,;]+", str(text)[:200]) if word]
+    if not words:
+        raise _refusal("Give at least one NFE, for example 3, 5, 10, 20.")
+    if not all(re.fullmatch(r"\d{1,3}", word) and 1 <= int(word) <= choices.MOST for word in words):
+        raise _refusal(
+            f"NFEs are whole numbers from 1 to {choices.MOST}, as in 3, 5, 10, 20; "
+            f"got {str(text)[:40]!r}."
+        )
+    counts = sorted({int(word) for word in words})
+    if len(counts) > MOST_NFES:
+        raise _refusal(f"At most {MOST_NFES} NFEs fit on a sheet; these are {len(counts)}.")
+    return counts
+
+
+def _check_spacing(spacing: Any) -> None:
+    known = (USUAL, FITTED, *SPACINGS)
+    if spacing not in known:
+        raise _refusal(f"The spacing must be one of {', '.join(known)}.")
+
+
+def _pictures(shown: session.Subject) -> dict[str, Any]:
+    truth = None if shown.truth is None else jpeg(shown.truth)
+    height, width = shown.degraded.shape[1:]
+    return {"degraded": jpeg(shown.degraded), "truth": truth, "ratio": width / height}
+
+
+def preview(request: gr.Request, *settings: Any) -> tuple[Any, str]:
+    """The empty sheet, or what is known of it, and what a run would cost."""
+    visitor = request.session_hash or ""
+    try:
+        ask = asked(visitor, *settings)
+    except gr.Error as error:
+        return gr.skip(), f"Cannot run: {error.message}"
+    SHELF.look(visitor, ask.grid)
+    return told(ask) | {"state": "idle", "say": ask.shown.note or "", "now": None}, cost(ask)
+
+
+def told(ask: Asked) -> dict[str, Any]:
+    """The sheet as the page has it: all that is known, so that no update builds on another."""
+    grid = ask.grid
+    possible = {(cell.solver, cell.nfe) for cell in grid.cells}
+    rows = [
+        {"solver": name, "label": choices.label(name), "style": STYLES[slot]}
+        | {"cells": [(name, nfe) in possible for nfe in grid.nfes]}
+        for slot, name in enumerate(grid.solvers)
+        if name
+    ]
+    return {
+        "pictures": ask.pictures,
+        "input": measured(grid.input) if grid.input else None,
+        "nfes": grid.nfes,
+        "rows": rows,
+        "with_rmse": grid.with_rmse,
+        "cells": [
+            row | {"picture": grid.results[Cell(row["solver"], row["asked"], row["spacing"])].shown}
+            for row in grid.rows()
+        ],
+    }
+
+
+def cost(ask: Asked) -> str:
+    """What Run will do, before it does."""
+    grid = ask.grid
+    todo = [cell for cell in grid.todo if cell in grid.cells]
+    there = len(grid.cells) - len(todo)
+    if not grid.cells:
+        return "No sampler can have one of these NFEs."
+    if not grid.todo:
+        return f"All {len(grid.cells)} runs are here already."
+    words = f"{there} of {len(grid.cells)} runs are here already. " if there else ""
+    parts = [f"{len(todo)} {'run' if len(todo) == 1 else 'runs'}"] if todo else []
+    if len(grid.todo) > len(todo):
+        parts.append("the converged solution")
+    words += f"{' and '.join(parts)}: {ask.evaluations} evaluations, "
+    if ask.seconds is None:
+        return words + "how long is known after the first of them."
+    return words + f"about {duration(ask.seconds)}."
+
+
+def duration(seconds: float) -> str:
+    """For people."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min"
+
+
+def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
+    """Fills the sheet: updates of it and of the line about its cost."""
+    visitor = request.session_hash or ""
+    # First of all: the visitor can press Stop while a large photo is still being read.
+    stop = _stops[visitor] = threading.Event()
+    try:
+        ask = asked(visitor, *settings)
+        SHELF.look(visitor, ask.grid)
+        began = time.monotonic()
+        for state, say, now in _fill(ask, visitor, stop):
+            yield told(ask) | {"state": state, "say": say, "now": now}, _left(ask, now)
+        state = "finished" if not ask.grid.todo else "stopped"
+        say = last_word(ask, state, time.monotonic() - began)
+        yield told(ask) | {"state": state, "say": say, "now": None}, cost(ask)
+    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
+        sentence = f"The run failed: {error}. What was reached stays; Run goes on from there."
+        known = told(ask) if "ask" in locals() else {}
+        yield known | {"state": "failed", "say": sentence, "now": None}, gr.skip()
+        raise _refusal(sentence) from None
+    finally:
+        if _stops.get(visitor) is stop:
+            del _stops[visitor]
+
+
+Told = tuple[str, str, dict[str, Any] | None]
+"""A state, a sentence, and the run that is under way: its solver, asked and spent NFE."""
+
+
+def _fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
+    """Runs what is to come. Each has its own turn, so that a long grid lets others in between."""
+    for cell in ask.grid.todo:
+        with QUEUE.turn() as turn:
+            while not turn.arrive(0.5) and not stop.is_set():
+                people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
+                word = f"Waiting: {people} ahead of you, about {turn.seconds:.0f} s."
+                yield "waiting", word, None
+            if stop.is_set():
+                return
+            result = yield from _run(ask, cell, stop)
+            if result is None:
+                return
+            ask.grid.results[cell] = result
+            SHELF.keep(visitor, ask.grid.subject, result)
+
+
+def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None, Result | None]:
+    """One run of the grid; None if it was stopped, which is before its next step."""
+    grid, degraded = ask.grid, ask.shown.degraded
+    name = "The converged solution" if cell == CONVERGED else choices.label(cell.solver)
+    now = {"solver": cell.solver, "asked": cell.nfe, "spent": 0}
+    yield "running", f"{name}, {cell.nfe} NFE", now
+    size = ask.checkpoint, tuple(degraded.shape)
+    if size not in _warm:  # the first call at a size is slow, and is in nobody's time
+        first = {"solver": "mrs-ode-d-1", "nfe": 1}
+        list(restoration(ask.checkpoint, degraded, grid.subject.task, first))
+        _warm.add(size)
+    began, due = time.perf_counter(), 0.0
+    spent, seconds = 0, 0.0
+    steps = restoration(
+        ask.checkpoint,
+        degraded,
+        grid.subject.task,
+        cell._asdict() | {"seed": grid.subject.seed},
+    )
+    try:
+        for report, x_t in steps:
+            if stop.is_set():
+                return None
+            spent, seconds, x = report["nfe"], report["seconds"], x_t
+            if time.perf_counter() >= due:
+                due = time.perf_counter() + 0.25
+                yield "running", f"{name}, {cell.nfe} NFE", now | {"spent": spent}
+    except (ValueError, ArithmeticError) as error:
+        # This run's own: the others go on.
+        return Result(cell, spent, seconds, failure=f"{error}.")
+    finally:
+        steps.close()  # type: ignore[attr-defined]
+    width, height = grid.subject.size
+    PACE.learn(ask.checkpoint, width * height, (time.perf_counter() - began) / spent)
+    quality = ask.judge(x) if ask.judge else None
+    return Result.of(cell, spent, seconds, x, jpeg(x), quality)
+
+
+def _left(ask: Asked, now: dict[str, Any] | None) -> str:
+    """How far a run is, and about how long it still takes."""
+    grid = ask.grid
+    done = sum(cell in grid.results for cell in grid.cells)
+    words = f"{done} of {len(grid.cells)} runs"
+    if ask.seconds is None:
+        return f"{words} \u00b7 {ask.evaluations} evaluations left"
+    spent = now["spent"] if now else 0
+    seconds = ask.seconds * (1 - spent / max(1, ask.evaluations))
+    return f"{words} \u00b7 about {duration(seconds)} left"
+
+
+def last_word(ask: Asked, state: str, seconds: float) -> str:
+    """The line over the sheet once a run has ended."""
+    grid = ask.grid
+    done = sum(cell in grid.results for cell in grid.cells)
+    words = [
+        f"Finished in {duration(seconds)}."
+        if state == "finished"
+        else f"Stopped: {done} of {len(grid.cells)} runs are here; Run goes on with the rest."
+    ]
+    failed = sum(bool(grid.results[cell].failure) for cell in grid.cells if cell in grid.results)
+    if failed:
+        words.append(f"{failed} failed; their places say why.")
+    return " ".join([*words, verdict(grid)]).strip()
+
+
+def verdict(grid: Grid) -> str:
+    """What is best in distortion and in perception: seldom the same. "" where nothing is known."""
+    rows = [row for row in grid.rows() if row["psnr"] is not None and row["swd"] is not None]
+    if len(rows) < 2:
+        return ""
+    sharpest = max(rows, key=lambda row: row["psnr"])
+    truest = min(rows, key=lambda row: row["swd"])
+
+    def name(row: dict[str, Any]) -> str:
+        return f"{choices.label(row['solver'])} at {row['asked']} NFE"
+
+    if sharpest is truest:
+        return f"Highest PSNR and closest texture (SWD): {name(sharpest)}."
+    return f"Highest PSNR: {name(sharpest)}. Closest texture (SWD): {name(truest)}."
+
+
+def stop(request: gr.Request) -> None:
+    """Ends this visitor's run before its next step."""
+    if event := _stops.get(request.session_hash or ""):
+        event.set()
+
+
+def forget(request: gr.Request) -> None:
+    """Ends and frees all that is of a visitor who has left."""
+    stop(request)
+    SHELF.forget(request.session_hash or "")
+
+
+def parcel(event: gr.EventData, request: gr.Request) -> str:
+    """A file of what the visitor looks at: its numbers as "csv" or its pictures as "png"."""
+    grid = SHELF.grid(request.session_hash or "")
+    if grid is None or not grid.rows():
+        raise _refusal("This sheet is no longer in memory: run it again to download it.")
+    colours = {s: STYLES[i]["colour"] for i, s in enumerate(grid.solvers) if s}
+    make = {"csv": grid.csv, "png": lambda: contact_sheet(grid, colours)}
+    kind = str(event.kind)
+    if kind not in make:
+        raise _refusal(f"There is no download {kind[:20]!r}.")
+    return save_bytes(make[kind](), f"compare-{grid.subject.task}.{kind}")
+
+
+def spacing_groups() -> choices.Groups:
+    """What the menu of spacings lists."""
+    own = [
+        (USUAL, "each its usual one", "Each sampler on the spacing that it is usually run with."),
+        (FITTED, "fitted where there is one", "Times fitted to this network, where it has some."),
+    ]
+    named = choices.spacings(load(checkpoints.DEFAULT), "mrs-ode-d-1", 1)[0]["options"]
+    return [
+        {
+            "heading": "",
+            "options": [{"value": v, "label": n, "text": n, "detail": d} for v, n, d in own],
+        },
+        {"heading": "all on", "options": [o for o in named if o["value"] in SPACINGS]},
+    ]
+
+
+def build() -> None:
+    """Lays out the tab, inside a Blocks context."""
+    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    style = (WEB / "compare.page.css").read_text(encoding="utf-8")
+    head = f'<style>{style}</style><script src="{served(PLOTLY)}"></script>'
+    restorer = load(checkpoints.DEFAULT)
+    with gr.Row(elem_id="compare"):
+        with gr.Column(elem_id="compare-rail", scale=0, min_width=0):
+            with gr.Column(elem_id="compare-knobs"):
+                photo = given.controls()
+                solvers = gr.HTML(
+                    list(SOLVERS),
+                    groups=choices.solvers(restorer.process),
+                    styles=STYLES,
+                    **web("compare.picker"),
+                )
+                nfes = gr.Textbox(
+                    NFES,
+                    label="NFEs",
+                    info=f"Network evaluations, up to {MOST_NFES} numbers: a column each.",
+                    max_lines=1,
+                    elem_id="compare-nfes",
+                )
+                spacing = menu(
+                    "Spacing of the steps",
+                    "Where each sampler's steps fall.",
+                    USUAL,
+                    groups=spacing_groups(),
+                )
+                with gr.Accordion("Advanced", open=False):
+                    with_rmse = gr.Checkbox(
+                        False,
+                        label="Distance to the converged solution",
+                        info=f"RMSE from the same x_T; costs {CONVERGED.nfe} more evaluations.",
+                    )
+                    seed = gr.Number(
+                        0,
+                        label="Seed",
+                        precision=0,
+                        minimum=0,
+                        maximum=2**31 - 1,
+                        info="Another damage, another x_T.",
+                    )
+                    checkpoint = menu(
+                        "Network",
+                        "The checkpoint that all samplers share.",
+                        checkpoints.DEFAULT,
+                        **choices.networks(),
+                    )
+                    largest_side = gr.Radio(
+                        list(choices.LARGEST_SIDES),
+                        value=LARGEST_SIDE,
+                        label="Largest side",
+                        info="In pixels; a larger photo is scaled down for the run.",
+                    )
+            with gr.Column(elem_id="compare-runbar"):
+                price = gr.HTML("", elem_id="compare-cost", padding=False)
+                with gr.Row(elem_id="compare-buttons"):
+                    go = gr.Button("Run", variant="primary", elem_id="compare-run")
+                    halt = gr.Button("Stop", variant="stop", elem_id="compare-stop")
+        with gr.Column(elem_id="compare-stage"):
+            sheet = gr.HTML(None, head=head, **web("compare"))
+            box = gr.DownloadButton("", visible="hidden", elem_id="compare-parcel")
+
+    settings = [
+        photo.example,
+        photo.drop,
+        photo.mode,
+        photo.task,
+        photo.severity,
+        seed,
+        largest_side,
+        solvers,
+        nfes,
+        spacing,
+        with_rmse,
+        checkpoint,
+    ]
+    sheet.opened(preview, settings, [sheet, price], **quietly)
+    for event in photo.picked:
+        event.then(preview, settings, [sheet, price], **quietly)
+    gr.on(
+        [
+            photo.mode.input,
+            photo.task.input,
+            photo.severity.release,
+            seed.submit,
+            largest_side.input,
+            solvers.input,
+            nfes.submit,
+            nfes.blur,
+            spacing.input,
+            with_rmse.input,
+        ],
+        preview,
+        settings,
+        [sheet, price],
+        trigger_mode="always_last",
+        **quietly,
+    )
+    chosen = checkpoint.input(ready, checkpoint, None, trigger_mode="always_last", **quietly)
+    chosen.success(preview, settings, [sheet, price], **quietly).then(
+        lambda name: gr.update(info=choices.task_info(load(name))),
+        checkpoint,
+        photo.task,
+        **quietly,
+    )
+    running = go.click(
+        run,
+        settings,
+        [sheet, price],
+        concurrency_limit=32,
+        js=f"(...all) => {{ {_tell('asked')}; return all; }}",
+        **quietly,
+    )
+    # A full queue leaves no last word.
+    running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
+    halt.click(stop, None, None, queue=False, **quietly)
+    # The browser downloads what the button was given.
+    sheet.want(parcel, None, box, **quietly).success(
+        None,
+        None,
+        None,
+        js="() => document.querySelector('#compare-parcel a, a#compare-parcel, #compare-parcel')"
+        ".click()",
+    )
+    page = gr.context.Context.root_block
+    assert page is not None
+    page.unload(forget)
+
+
+def _tell(what: str) -> str:
+    """Script that tells the sheet something."""
+    return f"document.querySelector('#compare').dispatchEvent(new CustomEvent('{what}'))"

@@ -1,0 +1,384 @@
+// The sheet, its curves and its table. Each update has all that is known; only what is new is drawn.
+const $ = (selector) => element.querySelector(selector);
+const $$ = (selector) => [...element.querySelectorAll(selector)];
+const root = $('.compare'), tab = document.querySelector('#compare');
+const sheet = $('.sheet'), words = $('.say'), plot = $('.plot'), closeup = $('.closeup');
+const BUSY = ['running', 'waiting'];
+const make = (tag, set = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), set);
+  node.append(...children);
+  return node;
+};
+const place = (row) => `${row.solver} ${row.asked}`;
+let state = null, laid = null, by = 'nfe', sorted = null;
+
+const known = () => state?.cells || [];
+const row = (solver) => state.rows.find((r) => r.solver === solver);
+const swatch = (solver) => {
+  const { style } = row(solver), node = make('span', { className: `swatch ${style.dash}` });
+  node.style.setProperty('--c', style.colour);
+  return node;
+};
+
+// ---- the sheet
+const spacingOf = (solver) => [...new Set(known().filter((c) => c.solver === solver).map((c) => c.spacing))].join(', ');
+function lay() {
+  const { rows, nfes, pictures } = state;
+  const signature = JSON.stringify([rows, nfes, pictures.ratio]);
+  for (const [name, source] of [['degraded', pictures.degraded], ['truth', pictures.truth]]) {
+    const figure = $(`[data-ref=${name}]`), image = figure.querySelector('img');
+    if (!source) image.removeAttribute('src'); else if (image.src !== source) image.src = source;
+    figure.classList.toggle('unknown', !source);
+  }
+  const { input } = state;
+  $('.score').textContent = input ? `${input.psnr.toFixed(2)} dB · SWD ${input.swd.toFixed(3)}` : '\u00a0';
+  if (signature === laid) return;
+  laid = signature;
+  root.style.setProperty('--ratio', Math.min(2.4, Math.max(0.5, pictures.ratio)));
+  root.style.setProperty('--columns', nfes.length);
+  const cells = rows.flatMap((r) => {
+    const who = make('div', { className: 'who' }, swatch(r.solver), make('span', { textContent: r.label }), make('small'));
+    who.dataset.solver = r.solver;
+    return [who, ...nfes.map((nfe, i) => {
+      const cell = make('button', { type: 'button', className: 'cell', tabIndex: -1 });
+      cell.dataset.key = place({ solver: r.solver, asked: nfe });
+      cell.dataset.is = r.cells[i] ? 'empty' : 'impossible';
+      cell.style.setProperty('--c', r.style.colour);
+      cell.setAttribute('aria-label', `${r.label}, ${nfe} NFE: ${r.cells[i] ? 'not run' : 'not possible'}`);
+      const frame = make('span', { className: 'frame' }, make('img', { alt: '', draggable: false }), make('span', { className: 'none', textContent: r.cells[i] ? '' : `cannot have ${nfe} NFE` }));
+      cell.append(frame, make('span', { className: 'bar' }, make('i')), make('span', { className: 'caption', innerHTML: '&nbsp;' }));
+      return cell;
+    })];
+  });
+  sheet.replaceChildren(...nfes.map((nfe) => make('div', { className: 'nfe' }, make('b', { textContent: nfe }), ' NFE')), ...cells);
+  const first = sheet.querySelector('.cell');
+  if (first) first.tabIndex = 0;
+  $('.legend').replaceChildren(...rows.map((r) => make('li', {}, swatch(r.solver), r.label)));
+}
+const cellAt = (key) => sheet.querySelector(`.cell[data-key="${CSS.escape(key)}"]`);
+const number = (value, digits) => (value == null ? '–' : value.toFixed(digits));
+function numbersOf(r) {
+  const spent = r.nfe === r.asked ? '' : `${r.nfe} NFE spent`;
+  const quality = r.psnr == null ? '' : `SSIM ${number(r.ssim, 3)} · SWD ${number(r.swd, 3)}`;
+  return [quality, r.rmse == null ? '' : `RMSE ${number(r.rmse, 2)}`, `${number(r.seconds, 2)} s`, spent].filter(Boolean).join(' · ');
+}
+function fill() {
+  const done = new Set();
+  for (const r of known()) {
+    const cell = cellAt(place(r)), image = cell.querySelector('img'), caption = cell.querySelector('.caption');
+    done.add(cell);
+    cell.dataset.is = r.failure ? 'failed' : 'done';
+    if (r.picture && image.src !== r.picture) image.src = r.picture;
+    cell.querySelector('.none').textContent = r.failure ? `Failed: ${r.failure}` : '';
+    const first = r.failure ? '' : r.psnr == null ? `${number(r.seconds, 2)} s` : `${number(r.psnr, 2)} dB`;
+    caption.replaceChildren(make('b', { textContent: first || '\u00a0' }), make('small', { textContent: r.failure ? '' : numbersOf(r) }));
+    cell.setAttribute('aria-label', `${row(r.solver).label}, ${r.asked} NFE: ${r.failure ? `failed, ${r.failure}` : `${first}, ${numbersOf(r)}`}`);
+  }
+  for (const cell of $$('.cell')) {
+    if (done.has(cell)) continue;
+    if (cell.dataset.is !== 'impossible') cell.dataset.is = 'empty';
+    cell.querySelector('img').removeAttribute('src');
+    cell.querySelector('.caption').innerHTML = '&nbsp;';
+  }
+  const now = state.now && cellAt(`${state.now.solver} ${state.now.asked}`);
+  for (const cell of $$('.cell')) cell.querySelector('.bar i').style.transform = `scaleX(${cell === now ? state.now.spent / state.now.asked : 0})`;
+  if (now && now.dataset.is === 'empty') now.dataset.is = 'now';
+  for (const who of $$('.who')) who.querySelector('small').textContent = spacingOf(who.dataset.solver);
+  const all = state.rows.reduce((n, r) => n + r.cells.filter(Boolean).length, 0);
+  $('.progress i').style.transform = `scaleX(${BUSY.includes(state.state) || state.state === 'stopped' ? known().length / Math.max(1, all) : 0})`;
+  for (const button of $$('[data-want]')) button.disabled = !known().length;
+}
+
+// ---- curves
+const METRICS = [
+  ['psnr', 'PSNR, dB ↑', 2, 'dB'],
+  ['ssim', 'SSIM ↑', 3, ''],
+  ['swd', 'SWD ↓', 3, ''],
+  ['rmse', 'RMSE to the converged, 1/255 ↓', 2, '/255'],
+];
+const css = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
+let drawn = '', traces = [];
+function draw() {
+  if (!window.Plotly || !state) return;
+  const cells = known().filter((r) => !r.failure);
+  const shown = METRICS.filter(([name]) => cells.some((r) => r[name] != null));
+  const nothing = $('.nothing');
+  nothing.hidden = shown.length > 0;
+  nothing.textContent = cells.length ? 'The truth of this photo is unknown: quality cannot be measured, only time.' : 'The curves grow with the sheet.';
+  const ink = css('--body-text-color'), grid = css('--border-color-primary'), wide = root.clientWidth > 720;
+  const signature = JSON.stringify([cells.map((r) => [place(r), r.rmse]), state.rows, by, ink, wide, state.input]);
+  if (signature === drawn) return;
+  drawn = signature;
+  if (!shown.length) { Plotly.purge(plot); plot.wired = false; plot.style.height = ''; return; }
+  const count = shown.length, font = { family: css('--font') || 'system-ui', size: 12, color: ink };
+  plot.style.height = `${wide ? 288 : 224 * count}px`;
+  const layout = {
+    paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font, hovermode: 'closest', showlegend: false,
+    margin: { l: 44, r: 8, t: 28, b: 40 }, annotations: [], shapes: [], hoverlabel: { font: { family: font.family } },
+  };
+  traces = [];
+  shown.forEach(([name, title, digits, unit], i) => {
+    const id = i ? String(i + 1) : '', gap = wide ? 0.06 : 0.2 / count;
+    const size = (1 - gap * (count - 1)) / count, from = i * (size + gap);
+    const across = wide ? [from, from + size] : [0, 1], up = wide ? [0, 1] : [1 - from - size, 1 - from];
+    const axis = { color: ink, gridcolor: grid, zeroline: false };
+    layout[`xaxis${id}`] = {
+      ...axis, domain: across, anchor: `y${id}`, type: 'log', matches: i ? 'x' : undefined,
+      ...(by === 'nfe' ? { tickvals: state.nfes, ticktext: state.nfes.map(String) } : { nticks: 5, tickformat: '~g' }),
+      title: wide || i === count - 1 ? { text: by === 'nfe' ? 'NFE' : 'seconds', standoff: 8 } : undefined,
+    };
+    layout[`yaxis${id}`] = { ...axis, domain: up, anchor: `x${id}`, nticks: 6 };
+    layout.annotations.push({ text: title, xref: 'paper', yref: 'paper', x: across[0], y: up[1], xanchor: 'left', yanchor: 'bottom', showarrow: false, font: { ...font, size: 14 } });
+    const input = state.input?.[name], values = cells.map((r) => r[name]).filter((v) => v != null);
+    const span = Math.max(...values) - Math.min(...values);
+    if (input != null && Math.min(...values.map((v) => Math.abs(v - input))) < 2 * span) {
+      layout.shapes.push({ type: 'line', xref: `x${id} domain`, yref: `y${id}`, x0: 0, x1: 1, y0: input, y1: input, line: { color: '#8a8a8a', width: 1, dash: 'dot' } });
+      layout.annotations.push({ text: 'degraded', xref: `x${id} domain`, yref: `y${id}`, x: 1, y: input, xanchor: 'right', yanchor: 'bottom', showarrow: false, font: { ...font, color: '#8a8a8a' } });
+    }
+    for (const r of state.rows) {
+      const own = cells.filter((c) => c.solver === r.solver && c[name] != null && (by === 'nfe' || c.seconds > 0));
+      if (!own.length) continue;
+      traces.push({
+        type: 'scatter', mode: 'lines+markers', name: r.label, xaxis: `x${id}`, yaxis: `y${id}`,
+        x: own.map((c) => (by === 'nfe' ? c.nfe : c.seconds)), y: own.map((c) => c[name]),
+        line: { color: r.style.colour, width: 2, dash: r.style.dash }, marker: { color: r.style.colour, size: 8, symbol: r.style.symbol },
+        customdata: own.map((c) => [place(c), c.nfe, c.seconds.toFixed(2)]),
+        hovertemplate: `${r.label}<br>%{customdata[1]} NFE, %{customdata[2]} s<br>%{y:.${digits}f} ${unit}<extra></extra>`,
+      });
+    }
+  });
+  Plotly.react(plot, traces, layout, { displayModeBar: false, responsive: true, doubleClick: 'reset' });
+  if (plot.wired) return;
+  plot.wired = true;
+  plot.on('plotly_hover', ({ points }) => light(points[0].customdata[0], plot));
+  plot.on('plotly_unhover', () => light(null, plot));
+  plot.on('plotly_click', ({ points }) => enlarge(points[0].customdata[0]));
+}
+
+// ---- what is pointed at is shown everywhere
+let lit = null;
+function light(key, from) {
+  if (key === lit) return;
+  lit = key;
+  for (const node of $$('.lit')) node.classList.remove('lit');
+  if (key) {
+    cellAt(key)?.classList.add('lit');
+    $(`tr[data-key="${CSS.escape(key)}"]`)?.classList.add('lit');
+  }
+  if (!plot.wired || (from === plot && !key)) return;
+  const points = [], axes = [];
+  traces.forEach((trace, curveNumber) => {
+    const pointNumber = trace.customdata.findIndex(([at]) => at === key);
+    if (pointNumber < 0) return;
+    points.push({ curveNumber, pointNumber });
+    axes.push(trace.xaxis + trace.yaxis);
+  });
+  if (points.length) Plotly.Fx.hover(plot, points, axes); else Plotly.Fx.unhover(plot);
+}
+
+// ---- the table
+const COLUMNS = [
+  ['solver', 'sampler', null], ['nfe', 'NFE', 0], ['seconds', 'seconds', 2], ['psnr', 'PSNR, dB', 2], ['ssim', 'SSIM', 3], ['swd', 'SWD', 3], ['rmse', 'RMSE, 1/255', 2],
+];
+const HIGHER = ['psnr', 'ssim'];
+function tabulate() {
+  const columns = COLUMNS.filter(([name]) => name !== 'rmse' || state.with_rmse);
+  const head = make('tr', {}, ...columns.map(([name, title]) => {
+    const button = make('button', { type: 'button', textContent: title });
+    button.dataset.sort = name;
+    const th = make('th', { scope: 'col' }, button);
+    if (sorted?.name === name) th.setAttribute('aria-sort', sorted.down ? 'descending' : 'ascending');
+    return th;
+  }));
+  const had = element.contains(document.activeElement) && document.activeElement.dataset.sort;
+  $('thead').replaceChildren(head);
+  if (had) $(`[data-sort=${had}]`)?.focus();
+  const rows = [...known()];
+  if (sorted && sorted.name !== 'solver') {
+    const far = sorted.down ? -Infinity : Infinity;
+    rows.sort((a, b) => ((a[sorted.name] ?? far) - (b[sorted.name] ?? far)) * (sorted.down ? -1 : 1));
+  } else if (sorted?.down) rows.reverse();
+  const best = {};
+  for (const [name] of columns.slice(3)) {
+    const values = rows.map((r) => r[name]).filter((v) => v != null);
+    if (values.length > 1) best[name] = HIGHER.includes(name) ? Math.max(...values) : Math.min(...values);
+  }
+  const lines = rows.map((r) => {
+    const line = make('tr', {}, make('td', {}, swatch(r.solver), row(r.solver).label, make('small', { textContent: r.spacing })));
+    line.dataset.key = place(r);
+    if (r.failure) {
+      const why = make('td', { textContent: 'failed', title: r.failure, colSpan: columns.length - 2 });
+      line.append(make('td', { textContent: r.asked }), why);
+      return line;
+    }
+    for (const [name, , digits] of columns.slice(1)) line.append(make('td', { textContent: number(r[name], digits), className: r[name] != null && r[name] === best[name] ? 'best' : '' }));
+    return line;
+  });
+  if (state.input) {
+    const line = make('tr', { className: 'input' }, make('td', { textContent: 'degraded photo' }));
+    for (const [name, , digits] of columns.slice(1)) line.append(make('td', { textContent: number(state.input[name], digits ?? 0) }));
+    lines.unshift(line);
+  }
+  $('tbody').replaceChildren(...lines);
+}
+$('thead').addEventListener('click', ({ target }) => {
+  const name = target.dataset.sort;
+  if (!name) return;
+  const down = HIGHER.includes(name);
+  sorted = sorted?.name !== name ? { name, down } : sorted.down === down ? { name, down: !down } : null;
+  tabulate();
+});
+$('tbody').addEventListener('mouseover', ({ target }) => light(target.closest('tr')?.dataset.key || null));
+$('tbody').addEventListener('mouseleave', () => light(null));
+
+// ---- the loupe: the same place of every picture
+let zoom = 2;
+function look(event) {
+  const frame = event.target.closest?.('.frame');
+  const mouse = event.pointerType === 'mouse' || closeup.open;
+  if (!frame || !mouse || zoom === 1) return away();
+  const box = frame.getBoundingClientRect();
+  at((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+}
+function at(x, y) {
+  const inside = (value) => Math.min(1, Math.max(0, value));
+  root.style.setProperty('--x', inside(x));
+  root.style.setProperty('--y', inside(y));
+  root.classList.add('magnify');
+}
+const away = () => root.classList.remove('magnify');
+for (const area of [$('.refs'), sheet, $('.pair')]) {
+  area.addEventListener('pointermove', look);
+  area.addEventListener('pointerdown', (event) => closeup.open && look(event));
+  area.addEventListener('pointerleave', away);
+}
+function nudge(key) {
+  const [x, y] = ['--x', '--y'].map((name) => +root.style.getPropertyValue(name) || 0.5);
+  const by = 0.1, dx = { ArrowLeft: -by, ArrowRight: by }[key] || 0, dy = { ArrowUp: -by, ArrowDown: by }[key] || 0;
+  if (zoom > 1) at(x + dx, y + dy);
+}
+sheet.addEventListener('mouseover', ({ target }) => light(target.closest('.cell[data-is=done]')?.dataset.key || null));
+sheet.addEventListener('mouseleave', () => light(null));
+
+// ---- by keyboard: arrows go from cell to cell
+const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+function neighbour(key, [down, across]) {
+  const all = state.rows.map((r) => state.nfes.map((asked) => place({ solver: r.solver, asked })));
+  const i = all.findIndex((line) => line.includes(key)), j = all[i].indexOf(key);
+  return all[i + down]?.[j + across];
+}
+sheet.addEventListener('keydown', (event) => {
+  const cell = event.target.closest('.cell');
+  if (event.key === 'Escape') away();
+  if (!cell || !ARROWS[event.key]) return;
+  event.preventDefault();
+  if (event.shiftKey) return nudge(event.key);
+  const next = neighbour(cell.dataset.key, ARROWS[event.key]);
+  if (!next) return;
+  cell.tabIndex = -1;
+  const node = cellAt(next);
+  node.tabIndex = 0;
+  node.focus();
+});
+sheet.addEventListener('click', ({ target }) => enlarge(target.closest('.cell')?.dataset.key));
+
+// ---- the close-up
+let beside = 'truth', open = null;
+function enlarge(key) {
+  const r = known().find((other) => place(other) === key);
+  if (!r || r.failure) return;
+  open = key;
+  const { label } = row(r.solver), other = state.pictures.truth ? beside : 'degraded';
+  $('.closeup .swatch').replaceWith(swatch(r.solver));
+  $('.closeup .title').textContent = `${label}, ${r.asked} NFE`;
+  $('.mine').textContent = r.spacing;
+  $('.numbers-line').textContent = [r.psnr == null ? '' : `${number(r.psnr, 2)} dB`, numbersOf(r)].filter(Boolean).join(' · ');
+  Object.assign($('.left'), { src: r.picture, alt: `${label}, ${r.asked} NFE` });
+  Object.assign($('.right'), { src: state.pictures[other], alt: other });
+  for (const button of $$('[data-beside]')) {
+    button.setAttribute('aria-pressed', button.dataset.beside === other);
+    button.disabled = !state.pictures[button.dataset.beside];
+  }
+  if (!closeup.open) { away(); closeup.showModal(); }
+}
+function go(direction) {
+  for (let key = neighbour(open, direction); key; key = neighbour(key, direction)) {
+    if (known().some((r) => place(r) === key && !r.failure)) return enlarge(key);
+  }
+}
+closeup.addEventListener('keydown', (event) => {
+  if (!ARROWS[event.key]) return;
+  event.preventDefault();
+  if (event.shiftKey) nudge(event.key); else go(ARROWS[event.key]);
+});
+closeup.addEventListener('close', () => {
+  away();
+  const cell = open && cellAt(open);
+  open = null;
+  if (!cell) return;
+  for (const other of $$('.cell')) other.tabIndex = other === cell ? 0 : -1;
+  cell.focus({ preventScroll: true });
+});
+closeup.addEventListener('click', (event) => { if (event.target === closeup) closeup.close(); });
+$('.close').addEventListener('click', () => closeup.close());
+for (const button of $$('.step')) button.addEventListener('click', () => go([0, +button.dataset.step]));
+
+// ---- switches, downloads
+for (const group of $$('.switch')) {
+  group.addEventListener('click', ({ target }) => {
+    const button = target.closest('button');
+    if (!button) return;
+    for (const other of group.querySelectorAll('button')) other.setAttribute('aria-pressed', other === button);
+    if (button.dataset.zoom) {
+      zoom = +button.dataset.zoom;
+      root.style.setProperty('--zoom', zoom);
+      if (zoom === 1) away();
+    }
+    if (button.dataset.by) { by = button.dataset.by; draw(); }
+    if (button.dataset.beside) { beside = button.dataset.beside; enlarge(open); }
+  });
+}
+for (const button of $$('[data-want]')) button.addEventListener('click', () => trigger('want', { kind: button.dataset.want }));
+
+// ---- updates
+let watchdog = null;
+function settle(name) {
+  const was = tab.dataset.run, busy = BUSY.includes(name);
+  root.dataset.state = tab.dataset.run = name;
+  const knobs = document.querySelector('#compare-knobs'), run = document.querySelector('#compare-run');
+  knobs.inert = busy; // by keyboard, too
+  if (BUSY.includes(was) && !busy && document.activeElement?.id === 'compare-stop') run.focus();
+  clearTimeout(watchdog);
+  if (busy) watchdog = setTimeout(() => fail('No news from the server for a minute: the connection may be lost. Reload the page to go on.'), 60000);
+}
+function fail(sentence) {
+  if (!BUSY.includes(tab.dataset.run)) return;
+  words.textContent = sentence;
+  settle('failed');
+}
+function apply() {
+  const update = props.value;
+  if (!update || !update.state) return;
+  // A preview that was asked for before the run may arrive after it.
+  if (update.state === 'idle' && BUSY.includes(tab.dataset.run)) return;
+  state = update.rows ? update : { ...state, ...update };
+  if (words.textContent !== update.say) words.textContent = update.say || '\u00a0';
+  if (state.rows) {
+    lay();
+    fill();
+    tabulate();
+    draw();
+  }
+  settle(update.state);
+}
+watch('value', apply);
+tab.addEventListener('asked', () => {
+  settle('running');
+  if (window.innerWidth <= 760) document.querySelector('#compare-stage').scrollIntoView();
+  setTimeout(() => document.querySelector('#compare-stop')?.focus({ preventScroll: true }));
+});
+tab.addEventListener('failed', () => fail('The run did not start; the message says why.'));
+new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+new ResizeObserver(() => draw()).observe(root);
+apply();
+trigger('opened');
