@@ -123,13 +123,15 @@ class _Graph:
 def _kind(value: Any) -> Any:
     """What a graph is tied to; the value itself is not."""
     if isinstance(value, Tensor):
-        return value.shape, value.stride(), value.dtype, value.device
+        return value.shape, value.dtype, value.device
     return type(value)
 
 
 def _place(value: Any, device: torch.device) -> Tensor:
     if isinstance(value, Tensor):
-        return value.clone()
+        # As the weights lie in memory, whatever layout the first argument has come in.
+        layout = torch.channels_last if value.ndim == 4 else torch.preserve_format
+        return value.clone(memory_format=layout)
     dtype = torch.float32 if isinstance(value, float) else torch.int64
     return torch.full((), value, dtype=dtype, device=device)
 

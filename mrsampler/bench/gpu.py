@@ -32,13 +32,13 @@ def device_costs(
 
     eager, autocast, graph
             milliseconds an evaluation in float32, under autocast, and replayed from a graph of that
-            (a GPU alone has one)
+            (a GPU alone has one, and rounds some of the float32 to TF32, as torch does by default)
     pair    milliseconds an evaluation where two are made as one, as in a race
     own     the share of a run that is the sampler's: its time over a network that is free
     frames  steps a second of a run whose every x_t is brought to the CPU in 8 bits
-    peak    MiB of the device's memory, weights included (a GPU alone says)
+    peak    MiB of the device's memory that a run reserves, weights included (a GPU alone says)
 
-    pair, own, frames and peak are of the network as the library runs it on the device. All are
+    pair, own, frames and peak are of the network as the library runs it on the device. Times are
     medians of `repeats`, taken in turns. `network` is universal-IR's with random weights unless
     given.
     """
@@ -58,17 +58,16 @@ def device_costs(
         }
         if device.type == "cuda":
             ways["graph"] = _evaluation(Graphed(autocast), given)
-            torch.cuda.reset_peak_memory_stats(device)
         output = network(t=50.0, **given)
         ways["run"] = _run(as_run, given, process, nfe)
         ways["free"] = _run(lambda x, mu, t, output=output, **_: output, given, process, nfe)
-        seconds = _medians(ways, device, repeats)
         row: dict[str, float] = {"side": side}
+        if device.type == "cuda":
+            row["peak"] = _peak(ways["run"], device)
+        seconds = _medians(ways, device, repeats)
         row |= {way: 1e3 * seconds[way] for way in ("eager", "autocast", "graph") if way in ways}
         row["pair"] = 1e3 * seconds["pair"] / 2
         row["own"], row["frames"] = seconds["free"] / seconds["run"], nfe / seconds["run"]
-        if device.type == "cuda":
-            row["peak"] = torch.cuda.max_memory_allocated(device) / 2**20
         yield row
 
 
@@ -115,6 +114,14 @@ def _run(
             to_uint8(step.x[0])
 
     return run
+
+
+def _peak(run: Callable[[], Any], device: torch.device) -> float:
+    """In MiB. What a graph works in is reserved for it, but not counted as allocated."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    return torch.cuda.max_memory_reserved(device) / 2**20
 
 
 def _medians(
