@@ -56,7 +56,7 @@ class Linked:
     baseline_nfe: int
     seed: int
     checkpoint: str
-    largest_side: int
+    largest_side: int | str
 
 
 def query(settings: Settings) -> str:
@@ -75,7 +75,7 @@ def query(settings: Settings) -> str:
             "baseline_nfe": second.nfe,
             "seed": settings.seed,
             "checkpoint": settings.checkpoint,
-            "side": settings.largest_side,
+            "side": settings.largest_side or choices.FULL,
         }
     )
 
@@ -99,6 +99,7 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
         "baseline", "baseline_nfe", restorer, choices.BASELINE, choices.BASELINE_NFE
     )
     usual = choices.spacing(restorer, sampler, nfe, None)
+    sides = {str(side): side for side in (*choices.LARGEST_SIDES, choices.FULL)}
     linked = Linked(
         example=example,
         own=own,
@@ -112,9 +113,7 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
         baseline_nfe=baseline_nfe,
         seed=int(asked.number("seed", 0, 2**31 - 1, 0)),
         checkpoint=checkpoint,
-        largest_side=int(
-            asked.word("side", list(map(str, choices.LARGEST_SIDES)), f"{choices.LARGEST_SIDE}")
-        ),
+        largest_side=sides[asked.word("side", list(sides), f"{choices.LARGEST_SIDE}")],
     )
     return linked, asked.refused
 

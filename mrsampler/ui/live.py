@@ -109,6 +109,10 @@ class Moment:
     stills: list[Still]
 
 
+class _StoppedError(Exception):
+    """The race is to end now."""
+
+
 class LiveRace:
     """Two samplers from one x_T over one network, one step each a tick.
 
@@ -131,7 +135,8 @@ class LiveRace:
         # Where sigma_0 = 0 one step more goes there.
         self._end = 0.0 if process.lam(0.0) == math.inf else process.t_min
         settings = [{"solver": e.solver, "nfe": e.nfe, "spacing": e.spacing} for e in entrants]
-        self._ticks = restorer.race(degraded, task, settings, seed=seed)
+        self._stopped: Callable[[], bool] = lambda: False
+        self._ticks = restorer.race(degraded, task, settings, seed=seed, on_tile=self._on_tile)
         labels = {e.key: e.label for e in entrants} | {pin.key: pin.label for pin in pins}
         lines = tuple(Line(key, label, COLOURS[key]) for key, label in labels.items())
         # On the frames' own device, so that they are not copied to be projected.
@@ -159,6 +164,7 @@ class LiveRace:
         frames: list[dict[str, Any]] = []
         stills: list[Still] = []
         sentence, due, late = None, 0.0, False
+        self._stopped = stopped
         try:
             for index, steps in enumerate(self._ticks):
                 frame, new = self._frame(index, steps)
@@ -173,10 +179,17 @@ class LiveRace:
                     break
             else:
                 late = self._finish()
+        except _StoppedError:
+            pass
         finally:
             self._ticks.close()  # type: ignore[attr-defined]
         if frames or late:
             yield self._moment(frames, sentence, stills)
+
+    def _on_tile(self, spent: float) -> None:
+        """At full resolution an evaluation takes long: it ends within it."""
+        if self._stopped():
+            raise _StoppedError
 
     def _moment(
         self, frames: list[dict[str, Any]], sentence: str | None, stills: list[Still]

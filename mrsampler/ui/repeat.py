@@ -23,7 +23,7 @@ class Settings:
     task: str
     severity: float
     seed: int
-    largest_side: int
+    largest_side: int | None
     checkpoint: str
     entrants: tuple[Entrant, ...]
     device: str | None = None
@@ -36,7 +36,7 @@ def command(settings: Settings) -> str:
     if settings.clean:
         words += ["--severity", f"{settings.severity!r}"]
     words += ["--solver", chosen.solver, "--nfe", f"{chosen.nfe}", "--spacing", chosen.spacing]
-    words += ["--seed", f"{settings.seed}", "--largest-side", f"{settings.largest_side}"]
+    words += ["--seed", f"{settings.seed}", "--largest-side", f"{settings.largest_side or 'full'}"]
     words += ["--checkpoint", settings.checkpoint]
     if settings.device:
         words += ["--device", settings.device]

@@ -51,6 +51,21 @@ def _read(example: int, upload: str | None) -> Photo:
         ) from None
 
 
+def _subject(
+    given: Photo, mode: str, task: str, severity: float, seed: int, largest_side: int | str
+) -> Subject:
+    megapixels = given.rgb[0].numel() / 1e6
+    if largest_side == choices.FULL and megapixels > choices.MOST_MEGAPIXELS:
+        sentence = (
+            f"At full resolution the page takes photos of up to {choices.MOST_MEGAPIXELS} "
+            f"megapixels, and this one has {megapixels:.1f}: choose a largest side, or restore it "
+            "on the command line with --largest-side full."
+        )
+        raise gr.Error(sentence, print_exception=False)
+    side = choices.side(largest_side)
+    return subject(given, mode == CLEAN, task, severity, seed, side)
+
+
 def _whole(value: Any, name: str, low: int, high: int) -> int:
     if not isinstance(value, int | float) or not low <= value <= high:
         raise gr.Error(
@@ -178,12 +193,12 @@ def preview(
     task: str,
     severity: float,
     seed: float | None,
-    largest_side: int,
+    largest_side: int | str,
     request: gr.Request,
 ) -> dict[str, Any]:
     """The degraded picture and the truth in the panels, before anything runs."""
     seed = _whole(seed, "The seed", 0, 2**31 - 1)
-    shown = subject(_read(example, upload), mode == CLEAN, task, severity, seed, largest_side)
+    shown = _subject(_read(example, upload), mode, task, severity, seed, largest_side)
     pins, note = _pins(request, digest(shown.degraded))
     return {
         "run": f"preview {torch.randint(2**31, ()).item()}",
@@ -213,7 +228,7 @@ def run(
     seed: float | None,
     spacing: str,
     checkpoint: str,
-    largest_side: int,
+    largest_side: int | str,
     request: gr.Request,
 ) -> Iterator[tuple[Any, ...]]:
     """The race, as updates of the stage, the slider, the table, the download and the takeaway."""
@@ -230,7 +245,7 @@ def run(
             entrant(restorer, "b", baseline, baseline_nfe),
         ]
         given = _read(example, upload)
-        shown = subject(given, mode == CLEAN, task, severity, seed, largest_side)
+        shown = _subject(given, mode, task, severity, seed, largest_side)
         settings = Settings(
             photo=Path(upload).name if upload else f"assets/examples/{examples()[example].file}",
             example=None if upload else example,
@@ -238,7 +253,7 @@ def run(
             task=task,
             severity=float(severity),
             seed=seed,
-            largest_side=int(largest_side),
+            largest_side=choices.side(largest_side),
             checkpoint=checkpoint,
             entrants=tuple(entrants),
             device=session.device,
@@ -496,7 +511,7 @@ def _preview_linked(
     task: str,
     severity: float,
     seed: float | None,
-    largest_side: int,
+    largest_side: int | str,
     request: gr.Request,
 ) -> Any:
     if not link.KEYS & set(request.query_params):
@@ -580,7 +595,9 @@ def build() -> None:
                         info="Another damage, another x_T.",
                     )
                     dice = gr.Button("New seed", size="sm")
-                with gr.Accordion("Advanced", open=False):
+                # Not an accordion: what a closed one holds is not there yet, and loses its updates.
+                more = gr.Button("Advanced", size="sm", elem_id="more")
+                with gr.Column(elem_id="advanced"):
                     spacing = menu(
                         "Spacing",
                         "Where the sampler's steps fall.",
@@ -596,10 +613,14 @@ def build() -> None:
                         **choices.networks(),
                     )
                     largest_side = gr.Radio(
-                        list(choices.LARGEST_SIDES),
+                        [
+                            (f"{side} resolution" if side == choices.FULL else f"{side}", side)
+                            for side in (*choices.LARGEST_SIDES, choices.FULL)
+                        ],
                         value=choices.LARGEST_SIDE,
                         label="Largest side",
-                        info="In pixels; a larger photo is scaled down for the run.",
+                        info="In pixels; a larger photo is scaled down for the run. Full "
+                        "resolution restores it by tiles: fine detail, and minutes on a laptop.",
                     )
             with gr.Row(elem_id="runbar"):
                 go = gr.Button("Run", variant="primary", elem_id="run")
@@ -630,6 +651,13 @@ def build() -> None:
                     take = gr.HTML(value=None, **web("takeaway"))
                     box = gr.DownloadButton("", visible="hidden", elem_id="parcel")
 
+    more.click(
+        None,
+        None,
+        None,
+        js="() => document.querySelector('#more').setAttribute('aria-expanded', "
+        "document.body.classList.toggle('advanced'))",
+    )
     what = [example, drop, mode, task, severity, seed, largest_side]
     row.pick(_pick, None, [example, drop, task, severity, mode], queue=False, **private).then(
         preview, what, stage, **private
@@ -697,7 +725,8 @@ def build() -> None:
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('run-failed')); }"
     )
     halt.click(stop, None, None, queue=False, **private)
-    stage.pin(pin, None, stage, queue=False, **private)
+    # Through the queue, for without it gradio shows no message.
+    stage.pin(pin, None, stage, **private)
     sent = take.want(parcel, None, box, **private)
     # The browser downloads what the hidden button was given.
     sent.success(
@@ -734,7 +763,6 @@ def build() -> None:
             placed,
             row,
         ],
-        queue=False,
         **private,
     ).then(_preview_linked, what, stage, **private)
     page.unload(forget)

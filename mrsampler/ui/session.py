@@ -55,9 +55,12 @@ class Subject:
 
 
 def subject(
-    photo: Photo, damage: bool, task: str, severity: float, seed: int, largest_side: int
+    photo: Photo, damage: bool, task: str, severity: float, seed: int, largest_side: int | None
 ) -> Subject:
-    """A photo made ready: scaled down and, if it is clean, degraded from `seed`."""
+    """A photo made ready: scaled down and, if it is clean, degraded from `seed`.
+
+    `largest_side` None leaves it at full resolution.
+    """
     source = photo.within(largest_side)
     if not damage:
         return Subject(source, source.rgb, None)

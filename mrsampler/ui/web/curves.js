@@ -6,6 +6,7 @@ const METRICS = {
   swd: { title: 'patches, SWD ↓', digits: 3 },
   to_sample: { title: 'to the sample, RMSE/255 ↓', digits: 2, log: true },
 };
+const TICKS = [1, 2, 5].flatMap((n) => [0.01, 0.1, 1, 10, 100, 1000].map((decade) => n * decade));
 let metric = 'psnr', against = 'nfe';
 
 const value = (state, name, of = 'of_x0') => (name === 'to_sample' ? state.to_sample : state[of]?.[name]) ?? null;
@@ -62,7 +63,12 @@ const curve = new Canvas($('.curve'), () => {
   const distortion = plane && chosen === 'to_sample' ? 'psnr' : chosen;
   if (plane) {
     const names = [distortion, 'swd'];
-    const data = all.map((line) => trace(line, names, (d) => value(d.state, distortion, d.of), (d) => value(d.state, 'swd', d.of)));
+    const data = all.map((line) => {
+      const drawn = trace(line, names, (d) => value(d.state, distortion, d.of), (d) => value(d.state, 'swd', d.of));
+      const nfes = drawn.customdata.map(([nfe]) => nfe), last = nfes.length - 1;
+      const text = nfes.map((nfe, i) => (i === last ? `${nfe} NFE` : i === 0 ? `${nfe}` : ''));
+      return { ...drawn, mode: 'lines+markers+text', text, textposition: 'top right', textfont: { color: ink, size: 12 }, cliponaxis: false };
+    });
     layout.xaxis = axis(METRICS[distortion].title.replace('↑', '→'), { range: span('x', data.flatMap((t) => t.x)) });
     layout.yaxis = axis(METRICS.swd.title, { range: span('y', data.flatMap((t) => t.y)) });
     return { data, layout };
@@ -73,13 +79,13 @@ const curve = new Canvas($('.curve'), () => {
     trace(line, [name], x, (d) => value(d.state, name, d.of), { xaxis: 'x', yaxis: i ? 'y2' : 'y' })));
   const most = Math.max(...all.map((line) => line.nfe));
   layout.xaxis = against === 'seconds'
-    ? axis("seconds of the sampler's own time", { type: 'log', dtick: 'D2', range: span('x', data.flatMap((t) => t.x), true) })
+    ? axis("seconds of the sampler's own time", { type: 'log', tickvals: TICKS, range: span('x', data.flatMap((t) => t.x), true) })
     : axis('NFE', { type: 'log', tickvals: [1, 2, 3, 5, 10, 20, 50, 100, 200], range: [Math.log10(0.92), Math.log10(most * 1.1)] });
   names.forEach((name, i) => {
     const { title, log } = METRICS[name], mine = data.filter((t) => t.yaxis === (i ? 'y2' : 'y'));
     layout[i ? 'yaxis2' : 'yaxis'] = axis(title, {
       domain: names.length === 1 ? [0, 1] : i ? [0, 0.46] : [0.54, 1],
-      range: span(name, mine.flatMap((t) => t.y), log), nticks: 5, ...(log ? { type: 'log', dtick: 'D2' } : {}),
+      range: span(name, mine.flatMap((t) => t.y), log), nticks: 5, ...(log ? { type: 'log', tickvals: TICKS } : {}),
     });
   });
   if (names.length > 1) layout.xaxis.anchor = 'y2';

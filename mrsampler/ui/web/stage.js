@@ -8,7 +8,7 @@ const BUSY = ['running', 'waiting'];
 const busy = () => BUSY.includes(document.body.dataset.run);
 
 // frames: by tick, the state of both samplers; courses: by sampler, its states, one a step.
-let run = null, frames = [], courses = { a: [], b: [] }, entrants = {}, pins = [], figures = null, view = 'x', scored = true;
+let run = null, frames = [], courses = { a: [], b: [] }, entrants = {}, pins = [], pinned = new Set(), figures = null, view = 'x', scored = true;
 
 // ---- panels
 function picture(panel, source) {
@@ -38,7 +38,7 @@ function setup(s) {
   list();
 }
 function clear() {
-  frames = []; courses = { a: [], b: [] }; figures = null; entrants = {};
+  frames = []; courses = { a: [], b: [] }; figures = null; entrants = {}; pinned.clear();
   lesson.textContent = '';
   for (const key of KEYS) {
     picture(key, null);
@@ -96,13 +96,15 @@ function list() {
 function unlock() {
   for (const button of legend.querySelectorAll('button')) {
     const live = KEYS.includes(button.dataset.pin);
-    button.disabled = busy() || (live && (pins.length >= 3 || !/^run /.test(run) || !courses[button.dataset.pin].length));
+    button.hidden = live && !/^run /.test(run); // the recorded race is not in the server's memory
+    button.disabled = busy() || (live && (pins.length >= 3 || pinned.has(button.dataset.pin)));
   }
 }
 legend.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button || button.disabled) return;
   button.disabled = true;
+  if (KEYS.includes(button.dataset.pin)) pinned.add(button.dataset.pin); else pinned.clear();
   trigger('pin', { key: button.dataset.pin });
 });
 
@@ -116,7 +118,7 @@ function settle(state) {
   controls();
   unlock();
   clearTimeout(watchdog);
-  if (busy()) watchdog = setTimeout(() => fail('No news from the server for a minute: the connection may be lost. Reload the page to go on.'), 60000);
+  if (busy()) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.'), 180000);
 }
 function fail(sentence) {
   if (!busy()) return;
