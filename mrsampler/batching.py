@@ -117,7 +117,7 @@ def _make(network: Network, calls: list[_Call]) -> None:
                 continue
             rows = [call.given["x"].shape[0] for call in alike]
             joined = {
-                name: _joined([call.given[name] for call in alike], rows, first.given["x"].device)
+                name: joined([call.given[name] for call in alike], rows, first.given["x"].device)
                 for name in first.given
             }
             for call, output in zip(alike, network(**joined).split(rows), strict=True):
@@ -133,7 +133,7 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return kind(a) == kind(b)
 
 
-def _joined(values: list[Any], rows: list[int], device: torch.device) -> Tensor:
+def joined(values: list[Any], rows: list[int], device: torch.device) -> Tensor:
     """The values of several calls as one batch; of a number, one for each of its call's rows."""
     if isinstance(values[0], Tensor):
         return torch.cat(values)
