@@ -116,11 +116,11 @@ def _make(network: Network, calls: list[_Call]) -> None:
                 first.output = network(**first.given)
                 continue
             rows = [call.given["x"].shape[0] for call in alike]
-            joined = {
+            batch = {
                 name: joined([call.given[name] for call in alike], rows, first.given["x"].device)
                 for name in first.given
             }
-            for call, output in zip(alike, network(**joined).split(rows), strict=True):
+            for call, output in zip(alike, network(**batch).split(rows), strict=True):
                 call.output = output
 
 
