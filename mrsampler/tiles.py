@@ -12,8 +12,9 @@ from torch import Tensor
 
 from mrsampler.denoiser import Denoiser
 
-# Measured on the bundled network: with fewer cells of the overlap than this a tile of a dark or
-# hazy photo is several 8-bit steps off at its edge, and neighbours differ as a whole.
+# Measured on the bundled network at t = T, where it looks furthest (dark, hazy, shadowed photos):
+# in the worst column of pixels the blend is off the whole's prediction by a mean of 0.2/255 with
+# 12 cells, 1.8 with 8, 4.8 with 4.
 OVERLAP_CELLS = 12
 CELL = 16
 
@@ -34,7 +35,11 @@ class TiledDenoiser(Denoiser):
 
     What a network takes over the photo must come from a `statistics(mu)` of its own, and enter it
     by the keyword `statistics`: it is taken here, once, of the whole. A network that normalises
-    over its input, or attends to all of it, is not to be tiled.
+    over its input, or attends to all of it, sees only the tile: its tiles may differ as a whole,
+    which the fading softens and does not remove.
+
+    What the network needs of memory is bounded by the tile; the trajectory's own tensors are of the
+    whole photo.
 
     mu       (B, C, H, W), the anchor of the run
     tile     the longest side of a tile in pixels; all are about equal, and as short as cover mu
