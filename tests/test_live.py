@@ -14,7 +14,7 @@ from mrsampler import SPACINGS, VESDE, Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
-from mrsampler.ui import choices, live, restore
+from mrsampler.ui import choices, live, samplers
 from mrsampler.ui.live import Entrant, LiveRace
 from mrsampler.ui.turnstile import Turnstile
 
@@ -246,7 +246,7 @@ def test_an_entry_says_in_words_what_it_is_and_costs(name, label, cost):
 def test_every_nfe_that_can_be_set_pays_for_a_run(name, process):
     known = restorer(process=process)
     for nfe in choices.bounds(name, process):
-        entrant = restore.entrant(known, "a", name, nfe, "blend")
+        entrant = samplers.entrant(known, "a", name, nfe, "blend")
         next(known.trajectory(torch.rand(3, 8, 8), "noisy", solver=name, nfe=entrant.nfe))
         assert choices.explained(name, nfe, process).endswith(".")
 
@@ -262,12 +262,12 @@ def test_the_step_to_sigma_0_is_told_to_cost_a_single_evaluation():
 
 def test_fitted_times_are_offered_where_there_are_some_and_taken_by_default():
     fitted = restorer(timesteps={"mrs-ode-d-2": {"8": [100, 50, 0]}})
-    assert restore.spacing_menu(fitted, "mrs-ode-d-2", 8)["fallback"] == "optimised"
-    elsewhere = restore.spacing_menu(fitted, "mrs-ode-d-2", 9)
+    assert samplers.spacing_menu(fitted, "mrs-ode-d-2", 8)["fallback"] == "optimised"
+    elsewhere = samplers.spacing_menu(fitted, "mrs-ode-d-2", 9)
     assert elsewhere["fallback"] == "blend"
     assert [option["value"] for option in elsewhere["groups"][0]["options"]] == list(SPACINGS)
     # Pressed before the page has heard of it.
-    assert restore.entrant(fitted, "a", "mrs-ode-d-2", 9, "optimised").spacing == "blend"
+    assert samplers.entrant(fitted, "a", "mrs-ode-d-2", 9, "optimised").spacing == "blend"
 
 
 @pytest.mark.parametrize(
@@ -285,9 +285,9 @@ def test_fitted_times_are_offered_where_there_are_some_and_taken_by_default():
 def test_an_nfe_slider_follows_the_solver_and_the_checkpoint(
     monkeypatch, before, process, solver, nfe, bounds, value
 ):
-    monkeypatch.setattr(restore, "load", lambda checkpoint: restorer(process=process))
+    monkeypatch.setattr(samplers, "load", lambda checkpoint: restorer(process=process))
     steady = ("test", "posterior")
-    updates = restore.settled("test", solver, nfe, 20, "posterior", 100, 100, (before, steady))
+    updates = samplers.settled("test", solver, nfe, 20, "posterior", 100, 100, (before, steady))
     assert (updates[1]["minimum"], updates[1]["maximum"]) == bounds
     assert updates[1].get("value") == value
     assert all("value" not in updates[menu] for menu in (0, 2, 4)), "picks are the visitor's"
@@ -295,8 +295,8 @@ def test_an_nfe_slider_follows_the_solver_and_the_checkpoint(
 
 
 def test_a_baseline_runs_on_its_own_usual_spacing():
-    assert restore.entrant(restorer(), "b", "posterior", 10).spacing == "uniform-t"
-    assert restore.entrant(restorer(), "b", "heun", 10).spacing == "uniform-lambda"
+    assert samplers.entrant(restorer(), "b", "posterior", 10).spacing == "uniform-t"
+    assert samplers.entrant(restorer(), "b", "heun", 10).spacing == "uniform-lambda"
 
 
 @pytest.mark.parametrize(
@@ -315,4 +315,4 @@ def test_a_baseline_runs_on_its_own_usual_spacing():
 )
 def test_what_the_page_does_not_offer_gets_a_sentence(solver, nfe, spacing, sentence):
     with pytest.raises(gr.Error, match=sentence):
-        restore.entrant(restorer(), "a", solver, nfe, spacing)
+        samplers.entrant(restorer(), "a", solver, nfe, spacing)

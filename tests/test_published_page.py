@@ -16,7 +16,7 @@ from playwright.sync_api import expect, sync_playwright
 from test_browser import ARTEFACTS, CHROMIUM, FLAGS, ROOT
 
 from mrsampler import checkpoints, hub
-from mrsampler.ui import choices, restore
+from mrsampler.ui import choices, samplers
 
 FOLDER = "weblzw/daclip-uir-ViT-B-32-irsde/main"
 
@@ -50,9 +50,9 @@ def test_a_pick_that_cannot_be_loaded_gets_a_sentence(monkeypatch):
     def load(checkpoint):
         raise hub.UnavailableError(f"{checkpoint} went away")
 
-    monkeypatch.setattr(restore, "load", load)
+    monkeypatch.setattr(samplers, "load", load)
     with pytest.raises(gr.Error, match="daclip-uir went away"):
-        restore.ready("daclip-uir")
+        samplers.ready("daclip-uir")
 
 
 @contextlib.contextmanager

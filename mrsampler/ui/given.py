@@ -19,11 +19,13 @@ CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
 class Given(NamedTuple):
     """What a visitor has given: an example's number or an upload, and what is wrong with it.
 
-    `picked` are the events after which another photo is there.
+    `picked` are the events after which another photo is there; gr.update(picked=INDEX) of `row`
+    shows that example as the chosen one.
     """
 
     example: gr.State
     drop: gr.HTML
+    row: gr.HTML
     mode: gr.Radio
     task: gr.Dropdown
     severity: gr.Slider
@@ -35,7 +37,7 @@ def controls() -> Given:
     first = examples()[0]
     example = gr.State(0)
     drop = photo_drop()
-    row = gr.HTML(value=thumbnails(), **web("examples"))
+    row = gr.HTML(value=thumbnails(), picked=0, **web("examples"))
     mode = gr.Radio(
         [CLEAN, DAMAGED],
         value=CLEAN,
@@ -56,7 +58,7 @@ def controls() -> Given:
         drop.photo(lambda: DAMAGED, None, mode, **quietly),
     )
     mode.change(lambda chosen: gr.update(interactive=chosen == CLEAN), mode, severity, **quietly)
-    return Given(example, drop, mode, task, severity, picked)
+    return Given(example, drop, row, mode, task, severity, picked)
 
 
 def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:

@@ -7,7 +7,7 @@ import json
 from mrsampler import checkpoints
 from mrsampler.examples import examples
 from mrsampler.restorer import OPTIMISED
-from mrsampler.ui import choices, restore, session
+from mrsampler.ui import choices, restore, samplers, session
 from mrsampler.ui.examples import example_photo
 from mrsampler.ui.live import LiveRace, Still
 
@@ -21,8 +21,8 @@ def main() -> None:
     shown = session.subject(example_photo(0), True, first.task, first.severity, 0, SIDE)
     restorer = session.load(checkpoints.DEFAULT)
     entrants = [
-        restore.entrant(restorer, "a", choices.SAMPLER, choices.NFE, OPTIMISED),
-        restore.entrant(restorer, "b", choices.BASELINE, choices.BASELINE_NFE),
+        samplers.entrant(restorer, "a", choices.SAMPLER, choices.NFE, OPTIMISED),
+        samplers.entrant(restorer, "b", choices.BASELINE, choices.BASELINE_NFE),
     ]
     race = LiveRace(restorer, shown.degraded, shown.truth, first.task, entrants, 0)
     updates: list[dict] = []

@@ -13,48 +13,40 @@ from typing import Any
 import gradio as gr
 import torch
 
-from mrsampler import checkpoints, photo
-from mrsampler.degradations import TASKS
+from mrsampler import checkpoints
 from mrsampler.examples import ASSETS, examples
-from mrsampler.photo import Photo, PhotoError
-from mrsampler.restorer import OPTIMISED, Restorer
-from mrsampler.solvers import SOLVERS, BudgetError
-from mrsampler.ui import choices, downloads, figures, link, repeat, session
-from mrsampler.ui.components import PLOTLY, menu, photo_drop, served, web
-from mrsampler.ui.examples import example_photo, thumbnails
+from mrsampler.photo import Photo
+from mrsampler.solvers import BudgetError
+from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
+from mrsampler.ui.components import PLOTLY, menu, served, web
 from mrsampler.ui.frames import jpeg, within
+from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
 from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances
 from mrsampler.ui.memory import Memory, Run, digest
 from mrsampler.ui.quality import Judge, Quality, lesson
 from mrsampler.ui.repeat import Settings
+from mrsampler.ui.samplers import (
+    baseline_menu,
+    entrant,
+    nfe_slider,
+    ready,
+    sampler_menu,
+    settled,
+    spacing_menu,
+)
 from mrsampler.ui.session import QUEUE, Subject, load, race, save, save_bytes, subject
 
 RECORDING = ASSETS / "recorded_race.json"
 MEMORY = Memory()
-CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
-
-Placed = tuple[tuple[str, str], tuple[str, str]]
-"""The checkpoint and solver that each of the NFE sliders was last set for."""
 
 _stops: dict[str, threading.Event] = {}
 _run_numbers = itertools.count(1)
 
 
-def _read(example: int, upload: str | None) -> Photo:
-    try:
-        return photo.read(upload) if upload else example_photo(example)
-    except PhotoError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-    except OSError:
-        raise gr.Error(
-            "The uploaded photo is no longer there; please choose it again.", print_exception=False
-        ) from None
-
-
 def _subject(
-    given: Photo, mode: str, task: str, severity: float, seed: int, largest_side: int | str
+    source: Photo, mode: str, task: str, severity: float, seed: int, largest_side: int | str
 ) -> Subject:
-    megapixels = given.rgb[0].numel() / 1e6
+    megapixels = source.rgb[0].numel() / 1e6
     if largest_side == choices.FULL and megapixels > choices.MOST_MEGAPIXELS:
         sentence = (
             f"At full resolution the page takes photos of up to {choices.MOST_MEGAPIXELS} "
@@ -63,127 +55,7 @@ def _subject(
         )
         raise gr.Error(sentence, print_exception=False)
     side = choices.side(largest_side)
-    return subject(given, mode == CLEAN, task, severity, seed, side)
-
-
-def _whole(value: Any, name: str, low: int, high: int) -> int:
-    if not isinstance(value, int | float) or not low <= value <= high:
-        raise gr.Error(
-            f"{name} must be a whole number from {low} to {high}.", print_exception=False
-        )
-    return int(value)
-
-
-def _offered(restorer: Restorer, solver: Any) -> str:
-    if isinstance(solver, str) and solver in choices.offered(restorer.process):
-        return solver
-    raise gr.Error(
-        f"{str(solver)[:80]!r} is no solver that is defined on this checkpoint's process.",
-        print_exception=False,
-    )
-
-
-def entrant(restorer: Restorer, key: str, solver: Any, nfe: Any, spacing: Any = None) -> Entrant:
-    """A sampler that can run: on the given spacing, the baseline ("b") on its own usual one.
-
-    Raises gr.Error with a sentence for what the page does not offer.
-    """
-    solver = _offered(restorer, solver)
-    label = choices.label(solver)
-    nfe = _whole(nfe, f"The NFE of {label}", *choices.bounds(solver, restorer.process))
-    if key == "b":
-        return Entrant(key, label, solver, nfe, SOLVERS[solver].spacing)
-    # Run can be pressed before the page has heard that there are no fitted times for another NFE.
-    known = dict.fromkeys((OPTIMISED, *restorer.spacings(solver, nfe)))
-    if not isinstance(spacing, str) or spacing not in known:
-        sentence = f"The spacing must be one of {', '.join(known)}; got {str(spacing)[:80]!r}."
-        raise gr.Error(sentence, print_exception=False)
-    return Entrant(key, label, solver, nfe, choices.spacing(restorer, solver, nfe, spacing))
-
-
-def sampler_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
-    """What the sampler's menu shows."""
-    solver = _offered(restorer, solver)
-    detail = choices.explained(solver, nfe or 0, restorer.process)
-    return {"groups": choices.solvers(restorer.process), "detail": detail}
-
-
-def baseline_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
-    """What the baseline's menu shows."""
-    shown = sampler_menu(restorer, solver, nfe)
-    if choices.spaced(solver):
-        shown["detail"] += f" On {SOLVERS[solver].spacing}, its usual spacing."
-    return shown
-
-
-def spacing_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
-    """What the spacing's menu shows: it keeps the visitor's pick where there is such a one."""
-    nfe = choices.clipped(solver, nfe or 0, restorer.process)
-    return {
-        "groups": choices.spacings(restorer, solver, nfe),
-        "fallback": choices.spacing(restorer, solver, nfe, None),
-        "disabled": not choices.spaced(solver),
-    }
-
-
-def settled(
-    checkpoint: str,
-    sampler: str,
-    nfe: float | None,
-    wanted_nfe: float,
-    baseline: str,
-    baseline_nfe: float | None,
-    wanted_baseline_nfe: float,
-    before: Placed,
-) -> tuple[Any, ...]:
-    """All menus and NFE sliders, once any of them or the checkpoint has moved.
-
-    What is picked in a menu only the visitor's browser changes: an answer may come after the next
-    pick. So may one for a slider, hence a value is sent only where the slider cannot keep its own.
-    """
-    restorer, after = load(checkpoint), ((checkpoint, sampler), (checkpoint, baseline))
-    first = _nfe(restorer, nfe, wanted_nfe, before[0], after[0])
-    second = _nfe(restorer, baseline_nfe, wanted_baseline_nfe, before[1], after[1])
-    nfe, baseline_nfe = first.get("value", nfe), second.get("value", baseline_nfe)
-    return (
-        gr.update(**sampler_menu(restorer, sampler, nfe)),
-        gr.update(**first),
-        gr.update(**baseline_menu(restorer, baseline, baseline_nfe)),
-        gr.update(**second),
-        gr.update(**spacing_menu(restorer, sampler, nfe)),
-        after,
-        gr.update(info=choices.task_info(restorer)),
-    )
-
-
-def ready(checkpoint: str) -> None:
-    """Makes a picked checkpoint ready, which the first time may mean to fetch it."""
-    if not checkpoints.at_hand(checkpoint):
-        gr.Info(f"{checkpoint} is being fetched, this once. It is large: that may take minutes.")
-    try:
-        load(checkpoint)
-    except (OSError, ValueError) as error:
-        raise gr.Error(f"{error}.", print_exception=False) from None
-
-
-def _nfe(
-    restorer: Restorer,
-    nfe: float | None,
-    wanted: float,
-    before: tuple[str, str],
-    after: tuple[str, str],
-) -> dict[str, Any]:
-    """An NFE slider's bounds, and a value where what it was set for has changed."""
-    solver, process = _offered(restorer, after[1]), restorer.process
-    low, high = choices.bounds(solver, process)
-    bounds = {"minimum": low, "maximum": high}
-    if after == before:
-        return bounds  # a number that is still being typed is the browser's to correct
-    if solver == before[1]:
-        value = choices.clipped(solver, nfe or 0, process)
-    else:
-        value = choices.placed(solver, wanted, process)
-    return bounds if value == nfe else bounds | {"value": value}
+    return subject(source, mode == CLEAN, task, severity, seed, side)
 
 
 def preview(
@@ -197,8 +69,8 @@ def preview(
     request: gr.Request,
 ) -> dict[str, Any]:
     """The degraded picture and the truth in the panels, before anything runs."""
-    seed = _whole(seed, "The seed", 0, 2**31 - 1)
-    shown = _subject(_read(example, upload), mode, task, severity, seed, largest_side)
+    seed = whole(seed, "The seed", 0, 2**31 - 1)
+    shown = _subject(read(example, upload), mode, task, severity, seed, largest_side)
     pins, note = _pins(request, digest(shown.degraded))
     return {
         "run": f"preview {torch.randint(2**31, ()).item()}",
@@ -238,14 +110,14 @@ def run(
     # First of all: the visitor can press Stop while a large photo is still being read.
     stop = _stops[visitor] = threading.Event()
     try:
-        seed = _whole(seed, "The seed", 0, 2**31 - 1)
+        seed = whole(seed, "The seed", 0, 2**31 - 1)
         restorer = load(checkpoint)
         entrants = [
             entrant(restorer, "a", sampler, nfe, spacing),
             entrant(restorer, "b", baseline, baseline_nfe),
         ]
-        given = _read(example, upload)
-        shown = _subject(given, mode, task, severity, seed, largest_side)
+        source = read(example, upload)
+        shown = _subject(source, mode, task, severity, seed, largest_side)
         settings = Settings(
             photo=Path(upload).name if upload else f"assets/examples/{examples()[example].file}",
             example=None if upload else example,
@@ -261,7 +133,7 @@ def run(
         kept = Run(
             update["run"],
             settings,
-            {"photo": digest(given.rgb), "degraded": digest(shown.degraded)},
+            {"photo": digest(source.rgb), "degraded": digest(shown.degraded)},
         )
         pins, note = _pins(request, kept.subject)
         with QUEUE.turn() as turn:
@@ -459,10 +331,8 @@ def _row(
     return {"kind": kind, "name": name, "means": means, "nfe": nfe, "seconds": seconds} | numbers
 
 
-def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
-    index = int(event.index)
-    example = examples()[index]
-    return index, None, example.task, example.severity, DAMAGED if example.damaged else CLEAN
+def _another_seed() -> int:
+    return int(torch.randint(10_000, ()).item())
 
 
 def _linked(request: gr.Request) -> tuple[Any, ...]:
@@ -519,16 +389,10 @@ def _preview_linked(
     return preview(example, upload, mode, task, severity, seed, largest_side, request)
 
 
-def _nfe_slider(restorer: Restorer, solver: str, value: int, label: str, info: str) -> gr.Slider:
-    low, high = choices.bounds(solver, restorer.process)
-    return gr.Slider(low, high, value, step=1, label=label, buttons=[], info=info)
-
-
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
-    first, restorer = examples()[0], load(checkpoints.DEFAULT)
+    restorer = load(checkpoints.DEFAULT)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    example = gr.State(0)
     # What the visitor asked for, while the sliders hold what there is.
     wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
     placed = gr.State(
@@ -537,26 +401,7 @@ def build() -> None:
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
             with gr.Column(elem_id="knobs"):
-                drop = photo_drop()
-                row = gr.HTML(value=thumbnails(), picked=0, **web("examples"))
-                mode = gr.Radio(
-                    [CLEAN, DAMAGED],
-                    value=CLEAN,
-                    label="The photo is",
-                    info="Of a clean one the truth is known, so results can be scored.",
-                )
-                task = gr.Dropdown(
-                    list(TASKS), value=first.task, label="Task", info="Which damage to undo."
-                )
-                severity = gr.Slider(
-                    0,
-                    1,
-                    first.severity,
-                    step=0.05,
-                    label="Severity",
-                    info="More damage.",
-                    buttons=[],
-                )
+                photo = given.controls()
                 sampler = menu(
                     "Sampler",
                     "SDE adds fresh noise at every step, ODE none.",
@@ -564,7 +409,7 @@ def build() -> None:
                     asked="",
                     **sampler_menu(restorer, choices.SAMPLER, choices.NFE),
                 )
-                nfe = _nfe_slider(
+                nfe = nfe_slider(
                     restorer,
                     choices.SAMPLER,
                     choices.NFE,
@@ -578,7 +423,7 @@ def build() -> None:
                     asked="",
                     **baseline_menu(restorer, choices.BASELINE, choices.BASELINE_NFE),
                 )
-                baseline_nfe = _nfe_slider(
+                baseline_nfe = nfe_slider(
                     restorer,
                     choices.BASELINE,
                     choices.BASELINE_NFE,
@@ -658,29 +503,19 @@ def build() -> None:
         js="() => document.querySelector('#more').setAttribute('aria-expanded', "
         "document.body.classList.toggle('advanced'))",
     )
+    example, drop, row, mode, task, severity, picked = photo
     what = [example, drop, mode, task, severity, seed, largest_side]
-    row.pick(_pick, None, [example, drop, task, severity, mode], queue=False, **private).then(
-        preview, what, stage, **private
+    rolled = dice.click(
+        lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private
     )
-    drop.photo(lambda: DAMAGED, None, mode, queue=False, **private).then(
-        preview, what, stage, **private
-    )
-    dice.click(lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private).then(
-        preview, what, stage, **private
-    )
+    for event in (*picked, rolled):
+        event.then(preview, what, stage, **private)
     gr.on(
         [mode.input, task.input, severity.release, seed.submit, largest_side.input],
         preview,
         what,
         stage,
         trigger_mode="always_last",
-        **private,
-    )
-    mode.change(
-        lambda chosen: gr.update(interactive=chosen == CLEAN),
-        mode,
-        severity,
-        queue=False,
         **private,
     )
     # One listener for all: "always_last" asks again, once an answer came, if anything has moved.
