@@ -223,7 +223,7 @@ class IRSDEUNet(nn.Module):
 
     `nf` is the channels of the first level, `ch_mult` those of the levels, in multiples of it.
     The default is universal-IR: 49 million parameters. `AUTOCAST` is the type in which, under
-    torch.autocast, its output stays that of float32 to 2 in 100.
+    torch.autocast, its output stays that of float32 to 2 in 100, root mean square.
 
     Raises ValueError for contexts other than it was made for.
     """
