@@ -1,6 +1,6 @@
 // Which frame is looked at: the newest, one held by hand, or the next of a replay. While a race runs
 // the frames go on arriving behind a view that is held.
-const play = $('.play'), back = $('.back'), step = $('.step'), heldBadge = $('.badge.held');
+const play = $('.play'), back = $('.back'), step = $('.step'), heldBadge = $('.held');
 let at = 0, following = true, timer = null, awaited = false, startHeld = false;
 
 function seek(index) {

@@ -2,7 +2,7 @@
 const $ = (selector) => element.querySelector(selector);
 const stage = $('.stage');
 const panels = Object.fromEntries([...element.querySelectorAll('[data-panel]')].map((f) => [f.dataset.panel, f]));
-const scrub = $('.scrub'), words = $('.words'), badge = $('.badge.recorded'), legend = $('.legend'), lesson = $('.lesson');
+const scrub = $('.scrub'), words = $('.words'), badge = $('.badge'), legend = $('.legend'), lesson = $('.lesson');
 const KEYS = ['a', 'b'];
 const BUSY = ['running', 'waiting'];
 const busy = () => BUSY.includes(document.body.dataset.run);
