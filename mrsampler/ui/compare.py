@@ -15,6 +15,7 @@ import gradio as gr
 from mrsampler import checkpoints
 from mrsampler.examples import examples
 from mrsampler.restorer import Restorer
+from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given, session
 from mrsampler.ui.components import PLOTLY, WEB, menu, served, web
@@ -71,9 +72,14 @@ class Asked:
     restorer: Restorer
 
     @property
+    def todo(self) -> list[Cell]:
+        """The runs that Run makes: those that are not there, and what may do better."""
+        return [cell for cell in self.grid.wanted if not self.grid.is_final(cell)]
+
+    @property
     def evaluations(self) -> int:
         """The network calls still to be made."""
-        return sum(cell.spends(self.restorer.process) for cell in self.grid.todo)
+        return sum(cell.spends(self.restorer.process) for cell in self.todo)
 
     @property
     def seconds(self) -> float | None:
@@ -221,15 +227,15 @@ def told(ask: Asked) -> dict[str, Any]:
 def cost(ask: Asked) -> str:
     """What Run will do, before it does."""
     grid = ask.grid
-    todo = [cell for cell in grid.todo if cell in grid.cells]
+    todo = [cell for cell in ask.todo if cell in grid.cells]
     there = len(grid.cells) - len(todo)
     if not grid.cells:
         return "No sampler can have one of these NFEs."
-    if not grid.todo:
+    if not ask.todo:
         return f"All {len(grid.cells)} runs are here already."
     words = f"{there} of {len(grid.cells)} runs are here already. " if there else ""
     parts = [f"{len(todo)} {'run' if len(todo) == 1 else 'runs'}"] if todo else []
-    if len(grid.todo) > len(todo):
+    if len(ask.todo) > len(todo):
         parts.append("the converged solution")
     words += f"{' and '.join(parts)}: {ask.evaluations} evaluations, "
     if ask.seconds is None:
@@ -249,18 +255,21 @@ def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
     visitor = request.session_hash or ""
     # First of all: the visitor can press Stop while a large photo is still being read.
     stop = _stops[visitor] = threading.Event()
+    ask: Asked | None = None
     try:
         ask = asked(visitor, *settings)
         SHELF.look(visitor, ask.grid)
         began = time.monotonic()
         for state, say, now in _fill(ask, visitor, stop):
             yield told(ask) | {"state": state, "say": say, "now": now}, _left(ask, now)
-        state = "finished" if not ask.grid.todo else "stopped"
+        state = outcome(ask.grid)
         say = last_word(ask, state, time.monotonic() - began)
         yield told(ask) | {"state": state, "say": say, "now": None}, cost(ask)
+    except gr.Error:  # it is a ValueError, too
+        raise
     except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
         sentence = f"The run failed: {error}. What was reached stays; Run goes on from there."
-        known = told(ask) if "ask" in locals() else {}
+        known = told(ask) if ask else {}
         yield known | {"state": "failed", "say": sentence, "now": None}, gr.skip()
         raise _refusal(sentence) from None
     finally:
@@ -274,7 +283,7 @@ Told = tuple[str, str, dict[str, Any] | None]
 
 def _fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
     """Runs what is to come. Each has its own turn, so that a long grid lets others in between."""
-    for cell in ask.grid.todo:
+    for cell in ask.todo:
         with QUEUE.turn() as turn:
             while not turn.arrive(0.5) and not stop.is_set():
                 people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
@@ -286,7 +295,8 @@ def _fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
             if result is None:
                 return
             ask.grid.results[cell] = result
-            SHELF.keep(visitor, ask.grid.subject, result)
+            if result.final:
+                SHELF.keep(visitor, ask.grid.subject, result)
 
 
 def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None, Result | None]:
@@ -316,9 +326,9 @@ def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None,
             if time.perf_counter() >= due:
                 due = time.perf_counter() + 0.25
                 yield "running", f"{name}, {cell.nfe} NFE", now | {"spent": spent}
-    except (ValueError, ArithmeticError) as error:
+    except (BudgetError, ValueError, ArithmeticError) as error:
         # This run's own: the others go on.
-        return Result(cell, spent, seconds, failure=f"{error}.")
+        return Result(cell, spent, seconds, failure=error)
     finally:
         steps.close()  # type: ignore[attr-defined]
     width, height = grid.subject.size
@@ -339,18 +349,28 @@ def _left(ask: Asked, now: dict[str, Any] | None) -> str:
     return f"{words} \u00b7 about {duration(seconds)} left"
 
 
+def outcome(grid: Grid) -> str:
+    """The state that a run ends in: failed where nothing came out of it at all."""
+    if any(cell not in grid.results for cell in grid.wanted):
+        return "stopped"
+    there = [grid.results[cell] for cell in grid.cells]
+    return "failed" if there and not any(r.image is not None for r in there) else "finished"
+
+
 def last_word(ask: Asked, state: str, seconds: float) -> str:
     """The line over the sheet once a run has ended."""
     grid = ask.grid
     done = sum(cell in grid.results for cell in grid.cells)
+    failures = [r.failure for c in grid.cells if (r := grid.results.get(c)) and r.failure]
+    if state == "failed":
+        return f"All runs failed. The first: {failures[0]}. Another setting or photo may work."
     words = [
         f"Finished in {duration(seconds)}."
         if state == "finished"
         else f"Stopped: {done} of {len(grid.cells)} runs are here; Run goes on with the rest."
     ]
-    failed = sum(bool(grid.results[cell].failure) for cell in grid.cells if cell in grid.results)
-    if failed:
-        words.append(f"{failed} failed; their places say why.")
+    if failures:
+        words.append(f"{len(failures)} failed: the sheet says why.")
     return " ".join([*words, verdict(grid)]).strip()
 
 

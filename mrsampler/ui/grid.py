@@ -17,7 +17,7 @@ from mrsampler.metrics import rmse
 from mrsampler.problem import REFERENCE_NFE, REFERENCE_SOLVER
 from mrsampler.process import Process
 from mrsampler.restorer import OPTIMISED, Restorer
-from mrsampler.solvers import SOLVERS
+from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.ui import choices
 from mrsampler.ui.quality import Quality
 
@@ -90,7 +90,7 @@ class Result:
     image: Tensor | None = None
     shown: str = ""
     quality: Quality | None = None
-    failure: str = ""
+    failure: Exception | None = None
 
     @classmethod
     def of(
@@ -98,6 +98,11 @@ class Result:
     ) -> Result:
         """Of a run that ended with x."""
         return cls(cell, nfe, seconds, x.half(), shown, quality)
+
+    @property
+    def final(self) -> bool:
+        """Whether it would come out so again: a spent budget stays spent, others may do better."""
+        return self.image is not None or isinstance(self.failure, BudgetError)
 
     @property
     def size(self) -> int:
@@ -151,10 +156,13 @@ class Grid:
     with_rmse: bool = False
 
     @property
-    def todo(self) -> list[Cell]:
-        """The runs to come; the converged solution last, as no picture waits for it."""
-        wanted = self.cells + [CONVERGED] * (self.with_rmse and CONVERGED not in self.cells)
-        return [cell for cell in wanted if cell not in self.results]
+    def wanted(self) -> list[Cell]:
+        """All runs in order; the converged solution last, as no picture waits for it."""
+        return self.cells + [CONVERGED] * (self.with_rmse and CONVERGED not in self.cells)
+
+    def is_final(self, cell: Cell) -> bool:
+        """Whether a run need not be made again."""
+        return cell in self.results and self.results[cell].final
 
     @property
     def solution(self) -> Result | None:
@@ -179,7 +187,7 @@ class Grid:
                 "seconds": round(r.seconds, 4),
                 **measured(r.quality),
                 "rmse": r.rmse(self.solution),
-                "failure": r.failure,
+                "failure": f"{r.failure}" if r.failure else "",
             }
             for r in done
         ]
