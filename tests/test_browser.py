@@ -86,18 +86,22 @@ def browser(address):
 
 
 @contextlib.contextmanager
-def opened(address, browser, width=1440, height=1000, theme="light"):
-    """The page, opened and ready; fails at the end if it asked another host or erred."""
+def opened(address, browser, width=1440, height=1000, theme="light", link=""):
+    """The page, opened and ready, by a link's query if there is one.
+
+    Fails at the end if it asked another host or erred.
+    """
     page = browser.new_page(viewport={"width": width, "height": height})
     foreign, errors = [], []
     local = (address, "data:", "blob:")
     page.on("request", lambda r: None if r.url.startswith(local) else foreign.append(r.url))
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}?__theme={theme}")
+    page.goto(f"{address}?__theme={theme}{link and '&' + link}")
     page.wait_for_selector("#run", timeout=60_000)
     page.wait_for_function("window.Plotly", timeout=60_000)
-    page.wait_for_selector(".badge:not([hidden])", timeout=60_000)  # the recorded race has begun
+    if not link:  # the recorded race has begun
+        page.wait_for_selector(".badge:not([hidden])", timeout=60_000)
     yield page
     page.close()
     assert foreign == [], "the page asked another host"
@@ -200,18 +204,33 @@ def test_a_race_streams_both_samplers_and_their_trajectories(page):
     page.screenshot(path=ARTEFACTS / "finished.png", full_page=True)
 
 
-def test_the_scrubber_moves_both_panels_without_a_run(page):
+def run_briefly(page, nfe=4, baseline_nfe=6):
     choose_example(page, 1)
-    slide(page, "NFE", 4)
-    slide(page, "Baseline NFE", 6)
+    slide(page, "NFE", nfe)
+    slide(page, "Baseline NFE", baseline_nfe)
     page.locator("#run").click()
     wait_for_state(page, "finished")
+
+
+def marks(page):
+    """Where the dots of both plots are: those of the frame that is looked at."""
+    return page.locator(".now circle").evaluate_all(
+        "all => all.map(c => [c.getAttribute('cx'), c.getAttribute('cy')].join())"
+    )
+
+
+def test_the_scrubber_moves_panels_and_plots_without_a_run(page):
+    run_briefly(page)
     asked = []
     page.on("request", lambda r: asked.append(r.url))
     last = page.locator("[data-panel=b] img").get_attribute("src")
-    for value in range(7):
+    seen = set()
+    for value in (*range(7), *range(6, -1, -1), *range(7)):
         page.locator(".scrub").fill(str(value))
         assert (count(page, "a"), count(page, "b")) == (min(value, 4), value)
+        seen.add(tuple(marks(page)))
+    assert len(seen) == 7, "the marks in the plots do not follow"
+    assert len(marks(page)) == 2 + 2 * 2, "one a sampler in each plot, the curve has two axes"
     page.locator(".scrub").fill("2")
     assert page.locator("[data-panel=b] img").get_attribute("src") != last
     page.locator("[data-view=x0]").click()
@@ -222,6 +241,156 @@ def test_the_scrubber_moves_both_panels_without_a_run(page):
     page.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
     # The finished pictures may still be on their way; a run would join the queue.
     assert [url for url in asked if re.search("/(queue|call|run)/", url)] == []
+
+
+def lines(page, plot):
+    """A plot's traces: name, axis, and the NFE of each point."""
+    return page.locator(plot).evaluate("""plot => plot.data.filter(t => t.customdata)
+      .map(t => [t.name, t.yaxis, t.customdata.map(note => note[0])])""")
+
+
+def test_the_curves_show_distortion_and_perception_with_a_ring_for_the_sample(page):
+    run_briefly(page)
+    ours, theirs = [1, 2, 3, 4, 4], [1, 2, 3, 4, 5, 6, 6]
+    both = [["a", "y", ours], ["b", "y", theirs], ["a", "y2", ours], ["b", "y2", theirs]]
+    curve = ".curve"
+    assert lines(page, curve) == both
+    page.locator("[data-against=seconds]").click()
+    page.wait_for_function(
+        "document.querySelector('.curve').layout.xaxis.title.text.includes('seconds')"
+    )
+    assert lines(page, curve) == both
+    page.locator("[data-against=plane]").click()
+    page.wait_for_function(
+        "document.querySelector('.curve').layout.xaxis.title.text.includes('PSNR')"
+    )
+    assert [(name, nfes) for name, _, nfes in lines(page, curve)] == [("a", ours), ("b", theirs)]
+    page.locator("[data-against=nfe]").click()
+    page.locator("[data-metric=to_sample]").click()
+    page.wait_for_function(
+        "document.querySelector('.curve').layout.yaxis.title.text.includes('sample')"
+    )
+    assert lines(page, curve) == [["a", "y", ours[:-1]], ["b", "y", theirs[:-1]]]
+    far = page.locator(curve).evaluate("p => p.data[1].y")
+    assert far[-1] < far[0]
+
+
+@pytest.mark.parametrize("plot", [".plot:not(.curve)", ".curve"])
+def test_a_click_on_a_point_shows_its_frame(page, plot):
+    run_briefly(page)
+    index = {".curve": 2}.get(plot, 3)  # the curve has no point at x_T
+    page.locator(plot).scroll_into_view_if_needed()
+    box = page.evaluate(
+        """([plot, index]) => {
+          const groups = [...document.querySelectorAll(`${plot} .scatterlayer .trace`)];
+          const group = groups.find((g) => g.__data__[0].trace.name === 'b');
+          const point = group.querySelectorAll('.points path')[index];
+          const { x, y, width, height } = point.getBoundingClientRect();
+          return [x + width / 2, y + height / 2];
+        }""",
+        [plot, index],
+    )
+    page.mouse.move(*box)
+    page.mouse.click(*box)
+    expect(page.locator("[data-panel=b] .count em")).to_have_text("3")
+    assert count(page, "a") == 3
+
+
+def test_step_before_a_run_starts_one_held_at_x_T_and_each_press_is_an_evaluation(page):
+    choose_example(page, 1)
+    slide(page, "NFE", 3)
+    slide(page, "Baseline NFE", 40)
+    page.get_by_role("button", name="Step: one evaluation on").click()
+    page.wait_for_function(
+        "+document.querySelector('.scrub').max >= 4 && document.body.dataset.run === 'running'",
+        timeout=60_000,
+    )
+    assert count(page, "b") == 0
+    expect(page.locator(".held")).to_be_visible()
+    for nfe in (1, 2):
+        page.get_by_role("button", name="Step: one evaluation on").click()
+        assert count(page, "b") == nfe
+    page.keyboard.press("ArrowRight")
+    assert count(page, "b") == 3
+    page.keyboard.press("ArrowLeft")
+    assert count(page, "b") == 2
+    page.screenshot(path=ARTEFACTS / "held.png", full_page=True)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Space")  # plays on, to what is newest
+    newest = "+document.querySelector('[data-panel=b] em').textContent === +scrub.max"
+    page.wait_for_function(f"(scrub => {newest})(document.querySelector('.scrub'))")
+    expect(page.locator(".held")).to_be_hidden()
+    page.locator("#stop").click()
+    wait_for_state(page, "stopped")
+    page.wait_for_function(f"(scrub => {newest})(document.querySelector('.scrub'))")
+    reached = count(page, "b")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Space")  # from the start again
+    page.wait_for_function(f"+document.querySelector('[data-panel=b] em').textContent < {reached}")
+
+
+def test_a_pinned_line_stays_while_settings_change_and_leaves_with_its_photo(page):
+    run_briefly(page, 3, 4)
+    page.get_by_role("button", name="Pin: MR Sampler ODE d-2, 3 NFE").click()
+    expect(page.locator(".legend .p1")).to_contain_text("MR Sampler ODE d-2 \u00b7 3 NFE")
+    pick(page, "Sampler", "euler")
+    slide(page, "NFE", 4)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    assert {name for name, *_ in lines(page, ".plot:not(.curve)")} == {"p1", "a", "b"}
+    assert lines(page, ".curve")[0] == ["p1", "y", [1, 2, 3, 3]]
+    page.screenshot(path=ARTEFACTS / "pinned.png", full_page=True)
+    choose_example(page, 2)
+    expect(page.locator(".words")).to_contain_text("Lines pinned on another photo are hidden")
+    expect(page.locator(".legend .p1")).to_have_count(0)
+    choose_example(page, 1)
+    expect(page.locator(".legend .p1")).to_be_visible()
+    with page.expect_response(ASKED):
+        page.get_by_role("button", name="\u00d7: MR Sampler ODE d-2, 3 NFE").click()
+    expect(page.locator(".legend .p1")).to_have_count(0)
+
+
+def test_a_run_can_be_taken_away_and_its_link_opens_its_settings(page, address, browser, tmp_path):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    pick(page, "Sampler", "heun")
+    run_briefly(page, 4, 3)
+    for kind, start in (("webp", b"RIFF"), ("npz", b"PK"), ("json", b"{")):
+        with page.expect_download(timeout=30_000) as download:
+            page.locator(f"[data-kind={kind}]").click()
+        assert download.value.suggested_filename == f"race-noisy.{kind}"
+        download.value.save_as(tmp_path / kind)
+        assert (tmp_path / kind).read_bytes().startswith(start)
+
+    def copied(name):
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.locator(".take .note")).to_contain_text("Copied.")
+        return page.evaluate("navigator.clipboard.readText()")
+
+    assert "solver='heun'" in copied("Python")
+    assert "--solver heun --nfe 4" in copied("command")
+    link = copied("link")
+    assert link.startswith(f"{address}?")
+    query = link.split("?")[1].replace("spacing=blend", "spacing=karras") + "&severity=3"
+    with opened(address, browser, link=query) as other:
+        expect(other.locator(".toast-body")).to_contain_text("severity=3", timeout=20_000)
+        expect(other.get_by_label("Sampler", exact=True)).to_have_value("heun")
+        expect(other.get_by_label("number input for NFE", exact=True)).to_have_value("4")
+        expect(other.get_by_label("number input for Baseline NFE", exact=True)).to_have_value("3")
+        expect(other.locator("button[data-index='1']").first).to_have_attribute(
+            "aria-pressed", "true"
+        )
+        other.get_by_role("button", name="Advanced").click()
+        expect(other.get_by_label("Spacing", exact=True)).to_have_value("karras")
+
+
+def test_what_changed_before_the_advanced_controls_were_opened_is_in_them(page):
+    slide(page, "NFE", 77)
+    expect(detail(page, "Sampler")).to_contain_text(": 77 steps")
+    more = page.get_by_role("button", name="Advanced")
+    expect(page.get_by_label("Spacing", exact=True)).to_be_hidden()
+    more.click()
+    expect(more).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_label("Spacing", exact=True)).to_have_value("blend")
 
 
 ASKED = re.compile("/queue/join|/run/|/call/")
@@ -447,6 +616,9 @@ def test_a_photo_of_ones_own_is_taken_as_damaged_and_has_no_score(page):
     wait_for_state(page, "finished")
     expect(page.locator(".results")).to_contain_text("unknown", use_inner_text=True)
     assert page.locator("[data-panel=a] .score").inner_text().strip() == ""
+    # Without a truth the curve shows what needs none.
+    expect(page.locator("[data-metric=psnr]")).to_be_hidden()
+    assert lines(page, ".curve") == [["a", "y", [1, 2]], ["b", "y", [1, 2]]]
 
 
 def test_run_pressed_right_after_choosing_a_photo_keeps_its_race(page):

@@ -186,22 +186,23 @@ def forget(request: gr.Request) -> None:
 
 
 def pin(event: gr.EventData, request: gr.Request) -> Any:
-    """Pins a line of the latest run, "a" or "b", or unpins another; the plots with it."""
+    """Pins a line of the latest run, "a" or "b", and draws it; forgets another, which is pinned."""
     visitor, key = request.session_hash or "", str(event.key)
     kept = MEMORY.run(visitor)
+    if key not in ("a", "b"):
+        MEMORY.unpin(visitor, key)
+        if kept:
+            kept.figures = figures.unpinned(kept.figures, key)
+        return gr.skip()  # the browser has taken it away
     if kept is None:
         gr.Warning("This run is no longer in memory: run it again to pin it.")
         return gr.skip()
-    if key in ("a", "b"):
-        pinned = MEMORY.pin(visitor, key)
-        if pinned is None:
-            gr.Warning("Three lines are pinned already: unpin one first.")
-            return gr.skip()
-        line = figures.Line(pinned.key, pinned.label, figures.COLOURS[pinned.key])
-        kept.figures = figures.pinned(kept.figures, key, line)
-    else:
-        MEMORY.unpin(visitor, key)
-        kept.figures = figures.unpinned(kept.figures, key)
+    pinned = MEMORY.pin(visitor, key)
+    if pinned is None:
+        gr.Warning("Three lines are pinned already: unpin one first.")
+        return gr.skip()
+    line = figures.Line(pinned.key, pinned.label, figures.COLOURS[pinned.key])
+    kept.figures = figures.pinned(kept.figures, key, line)
     pins = pin_lines(MEMORY.pins(visitor, kept.subject))
     return {"run": kept.name, "setup": {"pins": pins}, "figures": kept.figures}
 

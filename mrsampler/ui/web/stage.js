@@ -40,6 +40,7 @@ function setup(s) {
 function clear() {
   frames = []; courses = { a: [], b: [] }; figures = null; entrants = {}; pinned.clear();
   lesson.textContent = '';
+  scrub.max = scrub.value = 0;
   for (const key of KEYS) {
     picture(key, null);
     panels[key].querySelector('.bar i').style.transform = 'scaleX(0)';
@@ -100,12 +101,20 @@ function unlock() {
     button.disabled = busy() || (live && (pins.length >= 3 || pinned.has(button.dataset.pin)));
   }
 }
+function unpin(key) {
+  pinned.clear();
+  pins = pins.filter((pin) => pin.key !== key);
+  for (const figure of Object.values(figures || {})) figure.data = figure.data.filter((trace) => trace.name !== key);
+  list();
+  drawBoth();
+}
 legend.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button || button.disabled) return;
   button.disabled = true;
-  if (KEYS.includes(button.dataset.pin)) pinned.add(button.dataset.pin); else pinned.clear();
-  trigger('pin', { key: button.dataset.pin });
+  const key = button.dataset.pin;
+  if (KEYS.includes(key)) pinned.add(key); else unpin(key);
+  trigger('pin', { key });
 });
 
 // ---- updates
