@@ -371,10 +371,15 @@ def test_between_two_runs_of_a_sheet_another_visitor_has_their_turn(network):
 
 def test_what_is_best_in_distortion_and_in_perception_is_named(network):
     made = small_grid()
-    assert "at 4 NFE. Closest texture" in compare.verdict(made)
+    assert compare.verdict(made) == (
+        "Highest PSNR: Posterior at 4 NFE. Closest texture (SWD): Posterior at 2 NFE."
+    ), "of equal ones the cheapest"
     first = made.cells[0]
     made.results[first] = result(first, 0.4, Quality(30.0, 0.9, 0.05))
-    assert compare.verdict(made).startswith("Highest PSNR and closest texture (SWD): Heun at 2 NFE")
+    assert compare.verdict(made) == "Highest PSNR and closest texture (SWD): Heun at 2 NFE."
+    for cell in made.cells:
+        made.results[cell] = result(cell, 0.4, Quality(20.0, 0.9, 0.1))
+    assert compare.verdict(made) == "", "none is best"
 
 
 @pytest.mark.parametrize(

@@ -375,12 +375,16 @@ def last_word(ask: Asked, state: str, seconds: float) -> str:
 
 
 def verdict(grid: Grid) -> str:
-    """What is best in distortion and in perception: seldom the same. "" where nothing is known."""
+    """What is best in distortion and in perception: seldom the same. "" where nothing is known.
+
+    Of those that are equal as shown, the one of fewest evaluations; "" where all are.
+    """
     rows = [row for row in grid.rows() if row["psnr"] is not None and row["swd"] is not None]
-    if len(rows) < 2:
+    rows.sort(key=lambda row: row["nfe"])
+    if len({(round(row["psnr"], 2), round(row["swd"], 3)) for row in rows}) < 2:
         return ""
-    sharpest = max(rows, key=lambda row: row["psnr"])
-    truest = min(rows, key=lambda row: row["swd"])
+    sharpest = max(rows, key=lambda row: round(row["psnr"], 2))
+    truest = min(rows, key=lambda row: round(row["swd"], 3))
 
     def name(row: dict[str, Any]) -> str:
         return f"{choices.label(row['solver'])} at {row['asked']} NFE"

@@ -349,7 +349,7 @@ function settle(name) {
   knobs.inert = busy; // by keyboard, too
   if (BUSY.includes(was) && !busy && document.activeElement?.id === 'compare-stop') run.focus();
   clearTimeout(watchdog);
-  if (busy) watchdog = setTimeout(() => fail('No news from the server for a minute: the connection may be lost. Reload the page to go on.'), 60000);
+  if (busy) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.'), 180000);
 }
 function fail(sentence) {
   if (!BUSY.includes(tab.dataset.run)) return;
