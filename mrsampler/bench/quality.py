@@ -59,7 +59,9 @@ def quality(
 
 
 def _solution(restorer: Restorer, degraded: Tensor, task: str, seed: int, nfe: int) -> Tensor:
-    settings = {"solver": "mrs-ode-d-2", "nfe": nfe, "spacing": "uniform-lambda"}
-    for step in restorer.trajectory(degraded, task, seed=seed, **settings):
+    run = restorer.trajectory(
+        degraded, task, seed=seed, solver="mrs-ode-d-2", nfe=nfe, spacing="uniform-lambda"
+    )
+    for step in run:
         x = step.x
     return x[0].cpu()
