@@ -1,12 +1,27 @@
-"""The page's endpoint /restore, through gradio_client against the real app."""
+"""The page's endpoints, through gradio_client and as MCP tools, against the real app."""
+
+import ast
+import asyncio
+import base64
+import csv
+import io
 
 import httpx
+import numpy as np
 import pytest
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image, ImageCms
 
+import mrsampler as mrs
+from mrsampler import photo
 from mrsampler.examples import examples
+from mrsampler.particles import Particles
+from mrsampler.playground import DENSITIES
+from mrsampler.ui import compare
 from mrsampler.ui.page import build
 
 PHOTO = examples()[1].path
@@ -15,7 +30,7 @@ PHOTO = examples()[1].path
 @pytest.fixture(scope="module")
 def client():
     demo = build()
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, mcp_server=True)
     yield Client(url, verbose=False)
     demo.close()
 
@@ -119,4 +134,118 @@ def test_its_parameters_are_named_and_documented(client):
     ]
     assert parameters["nfe"]["parameter_default"] == 10
     assert "Network evaluations" in str(parameters["nfe"])
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/restore"]
+
+
+def test_every_endpoint_documents_every_parameter_and_result(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert list(endpoints) == ["/restore", "/degrade", "/compare", "/playground"]
+    for endpoint in endpoints.values():
+        for part in endpoint["parameters"] + endpoint["returns"]:
+            assert part["label"].isidentifier() and len(part["python_type"]["description"]) > 5, (
+                part
+            )
+
+
+def test_degrade_does_the_damage_of_the_library(client, small):
+    path = client.predict(
+        handle_file(str(small)), task="rainy", severity=0.7, seed=5, api_name="/degrade"
+    )
+    clean = photo.read(small).rgb
+    damaged = mrs.degrade(clean, "rainy", 0.7, torch.Generator().manual_seed(5))
+    assert np.array_equal(np.array(Image.open(path)), photo.to_uint8(damaged).numpy())
+
+
+def compared(client, photo, solvers, nfes, **settings):
+    job = client.submit(handle_file(str(photo)), solvers, nfes, api_name="/compare", **settings)
+    job.result()
+    return job.outputs()
+
+
+def test_compare_reports_runs_as_they_end_and_closes_with_the_sheet_and_the_table(client, small):
+    outputs = compared(client, small, ["mrs-ode-d-2", "heun"], [1, 2], with_rmse=True, seed=3)
+    counts = [len(report["rows"]) for _, _, report in outputs]
+    assert counts[0] == 0 and counts == sorted(counts) and 0 < counts[len(counts) // 2] <= 3
+    sheet, table, report = outputs[-1]
+    assert report["state"] == "finished"
+    runs = [(row["solver"], row["asked"]) for row in report["rows"]]
+    assert runs == [("mrs-ode-d-2", 1), ("mrs-ode-d-2", 2), ("heun", 2)]  # heun needs two
+    assert all(row["psnr"] > 5 and row["rmse"] >= 0 for row in report["rows"])
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["psnr"]) for row in rows] == [row["psnr"] for row in report["rows"]]
+    assert Image.open(sheet).format == "PNG"
+
+
+def test_compare_leaves_nothing_of_a_program_behind(client, small):
+    compared(client, small, ["ddim"], [1])
+    assert not any(name.startswith("program-") for name in compare.SHELF._results)
+
+
+def test_playground_moves_the_particles_of_the_library(client):
+    report = client.predict(
+        "ring", "VP", "mrs-ode-n-2", 6, particles=40, seed=2, api_name="/playground"
+    )
+    process = mrs.VPSDE()
+    particles = Particles(DENSITIES["ring"], process, count=40, seed=2)
+    steps = list(particles.steps("mrs-ode-n-2", 6, spacing="blend"))
+    assert report["nfe"] == [step.nfe for step in steps]
+    np.testing.assert_allclose(report["x"], torch.stack([s.x for s in steps]), rtol=1e-12)
+    assert report["error"] == pytest.approx(particles.error(steps[-1].x, False))
+    assert np.shape(report["exact"]) == (40, 2)
+
+
+def test_playground_says_of_a_stochastic_solver_that_it_has_no_exact_partner(client):
+    report = client.predict(solver="mrs-sde-d-2", particles=20, api_name="/playground")
+    assert report["exact"] is None and report["measure"] == "energy distance"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "settings", "sentence"),
+    [
+        ("/degrade", {"severity": 2}, "severity must be from 0 to 1; got 2"),
+        ("/degrade", {"task": "sunny"}, "task must be one of motion-blurry"),
+        ("/compare", {"solvers": ["magic"], "nfes": [1]}, "'magic' is no sampler"),
+        ("/compare", {"solvers": "ddim", "nfes": [1]}, "samplers must be a list"),
+        ("/compare", {"solvers": ["ddim"], "nfes": 4}, "nfes must be a list"),
+        ("/compare", {"solvers": ["ddim"], "nfes": [0]}, "whole numbers from 1 to 100"),
+        ("/compare", {"solvers": ["heun"], "nfes": [1]}, "No sampler can have one of these"),
+        ("/compare", {"solvers": ["ddim"], "nfes": [1], "seed": -1}, "The seed must be"),
+        ("/playground", {"density": "cube"}, "The density must be one of two Gaussians"),
+        ("/playground", {"mu": [9, 0]}, "must be from -1.4 to 1.4"),
+        ("/playground", {"nfe": 0}, "The NFE of"),
+    ],
+)
+def test_what_another_endpoint_cannot_do_gets_a_sentence(
+    client, small, endpoint, settings, sentence
+):
+    given = {} if endpoint == "/playground" else {"image": handle_file(str(small))}
+    with pytest.raises(AppError, match=sentence):
+        client.predict(**given, **settings, api_name=endpoint)
+
+
+def test_the_endpoints_are_mcp_tools(client, small):
+    picture = f"data:image/png;base64,{base64.b64encode(small.read_bytes()).decode()}"
+
+    async def talk():
+        async with (
+            streamablehttp_client(f"{client.src}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name.split("_")[-1]: tool for tool in (await session.list_tools()).tools}
+            asked = (
+                ("restore", {"image": picture, "nfe": 2}),
+                ("playground", {"density": "ring", "nfe": 3, "particles": 20}),
+                ("restore", {"image": picture, "nfe": 0}),
+            )
+            return tools, [await session.call_tool(tools[name].name, args) for name, args in asked]
+
+    tools, (restored, moved, refused) = asyncio.run(talk())
+    assert set(tools) == {"restore", "degrade", "compare", "playground"}
+    assert "Network evaluations" in tools["restore"].inputSchema["properties"]["nfe"]["description"]
+    # gradio hands a stream's last word over as one text, the picture in it as a link.
+    file, report = ast.literal_eval(restored.content[0].text)
+    assert report["state"] == "finished"
+    assert Image.open(io.BytesIO(httpx.get(file["url"]).content)).size == (64, 64)
+    assert ast.literal_eval(moved.content[0].text)["nfe"] == [0, 1, 2, 3]
+    assert refused.isError and "nfe must be from 1 to 1000" in refused.content[0].text

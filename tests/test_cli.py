@@ -237,6 +237,7 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("train --images . --out new --target data", "--target"),
         ("list colours", "'colours'"),
         ("serve --port 99999", "--port"),
+        ("serve --max-queue 0", "--max-queue"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(argv, words, here, checkpoint, calls, capsys):
@@ -921,6 +922,11 @@ def test_serve_takes_its_address_from_options_then_environment(page, monkeypatch
         {"host": "0.0.0.0", "port": 8000, "device": None, "share": False},
         {"host": "localhost", "port": 9000, "device": "cpu", "share": True},
     ]
+
+
+def test_serve_limits_the_line_and_offers_tools_where_asked(page):
+    assert cli.main(["serve", "--max-queue", "5", "--mcp"]) == 0
+    assert page.launched[0]["max_queue"] == 5 and page.launched[0]["mcp_server"] is True
 
 
 def test_serve_refuses_a_port_in_use_and_a_nonsense_one(page, monkeypatch, capsys):

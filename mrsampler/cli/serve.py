@@ -28,6 +28,17 @@ def add(commands: Any) -> None:
     )
     options.add_device(command)
     command.add_argument(
+        "--max-queue",
+        type=options.count,
+        metavar="N",
+        help="runs that may wait at once, before visitors are told to come back (default: 64)",
+    )
+    command.add_argument(
+        "--mcp",
+        action="store_true",
+        help="offer the endpoints to language models, too, as tools of the Model Context Protocol",
+    )
+    command.add_argument(
         "--share",
         action="store_true",
         help="make a public link to this page through gradio's servers (default: not)",
@@ -38,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
     device = loading.device(args.device)
     from mrsampler.ui.page import launch
 
+    asked: dict[str, Any] = {} if args.max_queue is None else {"max_queue": args.max_queue}
+    if args.mcp:  # else it is as GRADIO_MCP_SERVER says
+        asked["mcp_server"] = True
     try:
-        launch(host=args.host, port=args.port, device=device, share=args.share)
+        launch(host=args.host, port=args.port, device=device, share=args.share, **asked)
     except OSError as error:
         raise CommandError(
             f"cannot serve on {args.host}:{args.port} (is it in use?): {reason(error)}"

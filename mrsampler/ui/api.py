@@ -1,15 +1,29 @@
-"""The page's run for programs: the endpoint /restore."""
+"""The page for programs: the endpoints /restore, /degrade, /compare and /playground.
+
+As Model Context Protocol tools they carry the same names, parameters and descriptions.
+"""
+
+import math
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import gradio as gr
 
 from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
+from mrsampler.photo import Photo
 from mrsampler.restorer import OPTIMISED
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
-from mrsampler.ui import choices
-from mrsampler.ui.session import QUEUE, load, restoration, save, subject
+from mrsampler.ui import choices, given
+from mrsampler.ui import compare as sheets
+from mrsampler.ui import playground as scenes
+from mrsampler.ui.session import QUEUE, load, restoration, save, save_bytes, subject
 
 # mypy: disable-error-code="misc,index,union-attr"
 # gradio reads the hints its own way: a dict for FileData, and what a yield holds as the return.
@@ -37,12 +51,21 @@ def restore(
         checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the run.
     """
-    _check(task, solver, nfe, seed, spacing, checkpoint, largest_side)
-    # Without `meta` gradio would not look whether the file is an upload.
-    if not isinstance(image, dict) or image.get("meta") != {"_type": "gradio.FileData"}:
-        raise gr.Error("image must be an uploaded file.", print_exception=False)
-    try:
-        shown = subject(photo.read(image["path"]), False, task, 0.0, seed, int(largest_side))
+    _known("task", task, TASKS)
+    _known("checkpoint", checkpoint, checkpoints.offered())
+    _known("solver", solver, SOLVERS)
+    # What follows the colon the spacing itself checks.
+    named = "karras:RHO" if str(spacing).startswith("karras:") else spacing
+    _known("spacing", named, (OPTIMISED, *SPACINGS, "karras:RHO"), spacing)
+    _within("nfe", nfe, 1, 1000)
+    _within("seed", seed, 0, 2**31 - 1)
+    _within("largest_side", largest_side, 32, 1024)
+    with _sentences():
+        if solver not in choices.offered(load(checkpoint).process):
+            raise ValueError(
+                f"solver {solver} is not defined on the process of checkpoint {checkpoint}."
+            )
+        shown = subject(_photo(image), False, task, 0.0, int(seed), int(largest_side))
         settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
         with QUEUE.turn() as turn:
             while not turn.arrive(0.5):
@@ -51,65 +74,259 @@ def restore(
                 yield None, {"state": "running"} | report
                 x = x_t
         restored = shown.source.image(x)
-    except FileNotFoundError:
-        raise gr.Error("The uploaded file is no longer there.", print_exception=False) from None
-    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        raise gr.Error(str(error), print_exception=False) from None
     finished = report | {"state": "finished", "size": list(shown.source.size)}
     yield gr.FileData(path=save(restored, f"restored-{task}")), finished
 
 
-def _check(
-    task: str, solver: str, nfe: int, seed: int, spacing: str, checkpoint: str, largest_side: int
-) -> None:
-    """gradio checks nothing of what a program sends."""
-    for name, value, known in (
-        ("task", task, TASKS),
-        ("checkpoint", checkpoint, checkpoints.offered()),
-        ("solver", solver, SOLVERS),
-        ("spacing", spacing, (OPTIMISED, *SPACINGS, "karras:RHO")),
-    ):
-        # What follows the colon the spacing itself checks.
-        word = "karras:RHO" if str(value).startswith("karras:") else value
-        if not isinstance(value, str) or word not in known:
-            raise gr.Error(
-                f"{name} must be one of {', '.join(known)}; got {value!r}.", print_exception=False
-            )
-    try:
-        process = load(checkpoint).process
-    except (OSError, ValueError) as error:
-        raise gr.Error(str(error), print_exception=False) from None
-    if solver not in choices.offered(process):
-        raise gr.Error(
-            f"solver {solver} is not defined on the process of checkpoint {checkpoint}.",
-            print_exception=False,
+def degrade(
+    image: gr.FileData,
+    task: str = "noisy",
+    severity: float = 0.5,
+    seed: int = 0,
+    largest_side: int = 512,
+) -> gr.FileData:
+    """Damages a clean photo the way a task does, as the page does before it restores one.
+
+    Args:
+        image: A clean photo: PNG, JPEG, WebP, TIFF or BMP, at most 64 megapixels.
+        task: Which damage to do, one of mrsampler.TASKS.
+        severity: From 0, next to no damage, to 1.
+        seed: Fixes all chance; the same seed gives the same pixels.
+        largest_side: In pixels, 32 to 2048; a larger photo is damaged scaled down to it.
+    """
+    _known("task", task, TASKS)
+    _within("severity", severity, 0, 1)
+    _within("seed", seed, 0, 2**31 - 1)
+    _within("largest_side", largest_side, 32, 2048)
+    with _sentences():
+        shown = subject(_photo(image), True, task, float(severity), int(seed), int(largest_side))
+        return gr.FileData(path=save(shown.source.image(shown.degraded), f"{task}"))
+
+
+def compare(
+    image: gr.FileData,
+    solvers: list[str],
+    nfes: list[int],
+    task: str = "noisy",
+    severity: float = 0.5,
+    damaged: bool = False,
+    seed: int = 0,
+    spacing: str = sheets.USUAL,
+    with_rmse: bool = False,
+    checkpoint: str = checkpoints.DEFAULT,
+    largest_side: int = 256,
+) -> tuple[gr.FileData, gr.FileData, dict]:
+    """Runs several samplers at several budgets on one photo, reporting as results arrive.
+
+    Args:
+        image: The photo: PNG, JPEG, WebP, TIFF or BMP, at most 64 megapixels.
+        solvers: Names in mrsampler.SOLVERS, at most 12.
+        nfes: Network evaluations that each may spend: at most 6 numbers from 1 to 100.
+        task: Which damage to do and to undo, one of mrsampler.TASKS.
+        severity: Of the damage done to a clean photo, 0 to 1.
+        damaged: Whether the photo is damaged already: then nothing is known to measure PSNR by.
+        seed: Fixes the damage, x_T and every draw.
+        spacing: usual (each solver's own), fitted where there is one, or one of mrsampler.SPACINGS.
+        with_rmse: Also solve the PF-ODE to convergence and report the distance to it.
+        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once.
+        largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the runs.
+    """
+    _known("task", task, TASKS)
+    _within("severity", severity, 0, 1)
+    _within("largest_side", largest_side, 32, 1024)
+    if not isinstance(nfes, list):
+        raise _refusal("nfes must be a list of whole numbers.")
+    visitor = f"program-{secrets.token_hex(8)}"
+    with _sentences():
+        ask = sheets.asked(
+            visitor,
+            0,
+            _upload(image),
+            given.DAMAGED if damaged else given.CLEAN,
+            task,
+            float(severity),
+            seed,
+            int(largest_side),
+            solvers,
+            " ".join(str(nfe) for nfe in nfes),
+            spacing,
+            with_rmse,
+            checkpoint,
         )
-    for name, number, low, high in (
-        ("nfe", nfe, 1, 1000),
-        ("seed", seed, 0, 2**31 - 1),
-        ("largest_side", largest_side, 32, 1024),
-    ):
-        if not isinstance(number, int | float) or not low <= number <= high:
-            raise gr.Error(
-                f"{name} must be from {low} to {high}; got {number!r}.", print_exception=False
-            )
+        if not ask.grid.cells:
+            raise ValueError("No sampler can have one of these NFEs.")
+        began = time.monotonic()
+        try:
+            for state, say, _ in sheets.fill(ask, visitor, threading.Event()):
+                yield None, None, {"state": state, "say": say, "rows": _rows(ask)}
+        finally:
+            sheets.SHELF.forget(visitor)
+        state = sheets.outcome(ask.grid)
+        say = sheets.last_word(ask, state, time.monotonic() - began)
+        files = [
+            gr.FileData(path=save_bytes(content, f"compare-{task}.{kind}"))
+            for kind, content in (("png", sheets.sheet_of(ask.grid)), ("csv", ask.grid.csv()))
+        ]
+    yield *files, {"state": state, "say": say, "rows": _rows(ask)}
+
+
+def _rows(ask: sheets.Asked) -> list[dict[str, Any]]:
+    return [_plain(row) for row in ask.grid.rows()]
+
+
+def playground(
+    density: str = scenes.DEFAULTS["density"],
+    process: str = scenes.DEFAULTS["process"],
+    solver: str = scenes.DEFAULTS["solver"],
+    nfe: int = scenes.DEFAULTS["nfe"],
+    spacing: str = scenes.DEFAULTS["spacing"],
+    mu: list[float] = scenes.DEFAULTS["mu"],
+    points: list[list[float]] | None = None,
+    particles: int = scenes.DEFAULTS["particles"],
+    seed: int = scenes.DEFAULTS["seed"],
+    lower_order_final: bool = scenes.DEFAULTS["lower"],
+) -> dict:
+    """Moves particles through a 2-D density whose score is exact, and says how far off they end.
+
+    Args:
+        density: two Gaussians, ring, two moons, spiral, checkerboard, or drawn by hand.
+        process: mean-reverting, VP or VE.
+        solver: A name in mrsampler.SOLVERS.
+        nfe: Evaluations of the exact score to spend at most.
+        spacing: One of mrsampler.SPACINGS.
+        mu: The anchor [x, y] of the mean-reverting process, each from -1.4 to 1.4.
+        points: Of "drawn by hand": 1 to 200 points [x, y].
+        particles: 20 to 800.
+        seed: Fixes x_T and every draw.
+        lower_order_final: Whether the last steps of a multistep solver are of falling order.
+    """
+    settings = {
+        "density": density,
+        "process": process,
+        "solver": solver,
+        "nfe": nfe,
+        "spacing": spacing,
+        "mu": mu,
+        "particles": particles,
+        "seed": seed,
+        "lower": lower_order_final,
+    }
+    with _sentences():
+        scene = scenes.read(settings if points is None else settings | {"points": points})
+        steps, trouble = scenes.solve(scene)
+        exact = scene.particles
+        end = steps[-1].x
+        answer = {
+            "nfe": [step.nfe for step in steps],
+            "t": [step.t for step in steps],
+            "lambda": [step.lam for step in steps],
+            "x": [step.x.tolist() for step in steps],
+            # The PF-ODE's solution from the same x_T; a stochastic solver has no such partner.
+            "exact": None if scene.stochastic else exact.flow[-1].x.tolist(),
+            "measure": "energy distance" if scene.stochastic else "RMS distance to exact",
+            "error": exact.error(end, scene.stochastic),
+            "trouble": trouble,
+        }
+    return _plain(answer)
+
+
+def _plain(value: Any) -> Any:
+    """With None for what JSON does not know: infinities and no numbers."""
+    if isinstance(value, dict):
+        return {name: _plain(x) for name, x in value.items()}
+    if isinstance(value, list):
+        return [_plain(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- gradio checks nothing of what a program sends ------------------------------------------------
+
+
+def _refusal(sentence: str) -> gr.Error:
+    return gr.Error(sentence, print_exception=False)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """What is raised inside reaches the caller as one sentence."""
+    try:
+        yield
+    except gr.Error:  # it is a ValueError, too
+        raise
+    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
+        raise _refusal(str(error)) from None
+
+
+def _known(name: str, value: Any, known: Collection[str], given: Any = None) -> None:
+    if not isinstance(value, str) or value not in known:
+        got = value if given is None else given
+        raise _refusal(f"{name} must be one of {', '.join(known)}; got {got!r}.")
+
+
+def _within(name: str, number: Any, low: int, high: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not low <= number <= high:
+        raise _refusal(f"{name} must be from {low} to {high}; got {number!r}.")
+
+
+def _upload(image: Any) -> str:
+    # Without `meta` gradio would not look whether the file is an upload.
+    if not isinstance(image, dict) or image.get("meta") != {"_type": "gradio.FileData"}:
+        raise _refusal("image must be an uploaded file.")
+    return image["path"]
+
+
+def _photo(image: Any) -> Photo:
+    try:
+        return photo.read(_upload(image))
+    except FileNotFoundError:
+        raise _refusal("The uploaded file is no longer there.") from None
+
+
+# --- the endpoints --------------------------------------------------------------------------------
+
+ENDPOINTS: tuple[tuple[str, Callable[..., Any], dict[str, str]], ...] = (
+    (
+        "restore",
+        restore,
+        {
+            "restored": "The restored photo as PNG, at its own size; null until it is finished.",
+            "report": "state, nfe, t, lambda and seconds so far.",
+        },
+    ),
+    ("degrade", degrade, {"degraded": "The damaged photo as PNG, at its own size."}),
+    (
+        "compare",
+        compare,
+        {
+            "sheet": "All pictures as one labelled PNG; null until all runs are done.",
+            "table": "All numbers as CSV; null until all runs are done.",
+            "report": "state, a sentence, and a row for each run that is done: solver, spacing, "
+            "asked, nfe, seconds, psnr in dB, ssim, swd, rmse in 1/255, failure.",
+        },
+    ),
+    (
+        "playground",
+        playground,
+        {
+            "report": "After each step nfe, t, lambda and x, the particles' positions; exact, "
+            "where the exact solution ends; error, how far off x ends, and measure, what that is.",
+        },
+    ),
+)
 
 
 def build() -> None:
     """Adds the endpoints, inside a Blocks context, with their parameters documented."""
-    event = gr.api(restore, api_name="restore", concurrency_limit=4)
     page = gr.context.Context.root_block
     assert page is not None
-    function = page.fns[event["id"]]
-    _, words, _ = gr.utils.get_function_description(restore)
-    # gradio names the parameters of gr.api "1st", "2nd" and leaves their descriptions out.
-    for block, (name, text) in zip(function.inputs, words.items(), strict=True):
-        block.label = name
-        block._api_info = {**block._api_info, "additional_description": text}
-    results = {
-        "restored": "The restored photo as PNG, at its own size; null until it is finished.",
-        "report": "state, nfe, t, lambda and seconds so far.",
-    }
-    for block, (name, text) in zip(function.outputs, results.items(), strict=True):
-        block.label = name
-        block._api_info = {**block._api_info, "description": text}
+    for name, function, results in ENDPOINTS:
+        event = gr.api(function, api_name=name, concurrency_limit=4)
+        built = page.fns[event["id"]]
+        _, words, _ = gr.utils.get_function_description(function)
+        # gradio names the parameters of gr.api "1st", "2nd" and leaves their descriptions out.
+        for block, (label, text) in zip(built.inputs, words.items(), strict=True):
+            block.label = label
+            block._api_info = {**block._api_info, "additional_description": text}
+        for block, (label, text) in zip(built.outputs, results.items(), strict=True):
+            block.label = label
+            block._api_info = {**block._api_info, "description": text}

@@ -18,7 +18,7 @@ from mrsampler.restorer import Restorer
 from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given, session
-from mrsampler.ui.components import PLOTLY, WEB, menu, served, web
+from mrsampler.ui.components import PLOTLY, SEND, WEB, menu, served, web
 from mrsampler.ui.contact import contact_sheet
 from mrsampler.ui.figures import COLOURS
 from mrsampler.ui.frames import jpeg
@@ -260,7 +260,7 @@ def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
         ask = asked(visitor, *settings)
         SHELF.look(visitor, ask.grid)
         began = time.monotonic()
-        for state, say, now in _fill(ask, visitor, stop):
+        for state, say, now in fill(ask, visitor, stop):
             yield told(ask) | {"state": state, "say": say, "now": now}, _left(ask, now)
         state = outcome(ask.grid)
         say = last_word(ask, state, time.monotonic() - began)
@@ -281,7 +281,7 @@ Told = tuple[str, str, dict[str, Any] | None]
 """A state, a sentence, and the run that is under way: its solver, asked and spent NFE."""
 
 
-def _fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
+def fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
     """Runs what is to come. Each has its own turn, so that a long grid lets others in between."""
     for cell in ask.todo:
         with QUEUE.turn() as turn:
@@ -406,13 +406,19 @@ def forget(request: gr.Request) -> None:
     SHELF.forget(request.session_hash or "")
 
 
+def sheet_of(grid: Grid) -> bytes:
+    """The grid's contact sheet, PNG, in the page's colours."""
+    return contact_sheet(
+        grid, {s: str(STYLES[i]["colour"]) for i, s in enumerate(grid.solvers) if s}
+    )
+
+
 def parcel(event: gr.EventData, request: gr.Request) -> str:
     """A file of what the visitor looks at: its numbers as "csv" or its pictures as "png"."""
     grid = SHELF.grid(request.session_hash or "")
     if grid is None or not grid.rows():
         raise _refusal("This sheet is no longer in memory: run it again to download it.")
-    colours = {s: STYLES[i]["colour"] for i, s in enumerate(grid.solvers) if s}
-    make = {"csv": grid.csv, "png": lambda: contact_sheet(grid, colours)}
+    make = {"csv": grid.csv, "png": lambda: sheet_of(grid)}
     kind = str(event.kind)
     if kind not in make:
         raise _refusal(f"There is no download {kind[:20]!r}.")
@@ -497,7 +503,7 @@ def build() -> None:
                     halt = gr.Button("Stop", variant="stop", elem_id="compare-stop")
         with gr.Column(elem_id="compare-stage"):
             sheet = gr.HTML(None, head=head, **web("compare"))
-            box = gr.DownloadButton("", visible="hidden", elem_id="compare-parcel")
+            box = gr.DownloadButton("", visible="hidden")
 
     settings = [
         photo.example,
@@ -553,14 +559,7 @@ def build() -> None:
     # A full queue leaves no last word.
     running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
-    # The browser downloads what the button was given.
-    sheet.want(parcel, None, box, **quietly).success(
-        None,
-        None,
-        None,
-        js="() => document.querySelector('#compare-parcel a, a#compare-parcel, #compare-parcel')"
-        ".click()",
-    )
+    sheet.want(parcel, None, box, **quietly).success(None, box, None, js=SEND)
     page = gr.context.Context.root_block
     assert page is not None
     page.unload(forget)

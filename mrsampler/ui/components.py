@@ -61,3 +61,10 @@ def photo_drop() -> gr.HTML:
     zone.data_model = Upload
     zone.preprocess = lambda payload: payload.root.path if payload and payload.root else None  # type: ignore
     return zone
+
+
+SEND = (
+    "(file) => { const link = document.createElement('a'); link.href = file.url; "
+    "link.download = file.orig_name; link.click(); }"
+)
+"""Script that downloads the file which it is given: that of a hidden gr.DownloadButton."""

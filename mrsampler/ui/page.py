@@ -32,8 +32,15 @@ a laptop. It does not do what a large model does, and is for teaching and resear
 """
 
 
-def build() -> gr.Blocks:
-    """The page as a Blocks app, its files allowed, ready for `launch`."""
+MAX_QUEUE = 64
+"""Runs that may wait at once."""
+
+
+def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
+    """The page as a Blocks app, its files allowed, ready for `launch`.
+
+    Whoever comes while `max_queue` runs are waiting is told that the line is full.
+    """
     gr.set_static_paths([PLOTLY, restore.RECORDING])
     with gr.Blocks(
         title="MR Sampler explorer",
@@ -55,19 +62,24 @@ def build() -> gr.Blocks:
         with gr.Tab("About"):
             gr.Markdown(ABOUT + attribution(), elem_id="about")
         api.build()
-    return demo.queue(max_size=64, default_concurrency_limit=8)
+    return demo.queue(max_size=max_queue, default_concurrency_limit=8)
 
 
 def launch(
-    host: str | None = None, port: int | None = None, device: str | None = None, **options: Any
+    host: str | None = None,
+    port: int | None = None,
+    device: str | None = None,
+    max_queue: int = MAX_QUEUE,
+    **options: Any,
 ) -> None:
     """Serves the page until it is interrupted.
 
     `host` and `port` fall back to GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, then to
-    127.0.0.1:7860. Raises OSError where the port is taken.
+    127.0.0.1:7860; `options` are those of gr.Blocks.launch: with `mcp_server=True` the endpoints
+    are also tools of the Model Context Protocol. Raises OSError where the port is taken.
     """
     session.device = device
-    demo = build()
+    demo = build(max_queue)
     demo.launch(
         server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=port or int(os.environ.get("GRADIO_SERVER_PORT", "7860")),

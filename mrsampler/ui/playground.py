@@ -309,13 +309,13 @@ def simulate(settings: dict[str, Any]) -> dict[str, Any]:
     """The particles of a scene and what they are seen in; or {"error": a sentence}."""
     try:
         scene = read(settings)
-        steps, trouble = _run(scene)
+        steps, trouble = solve(scene)
         return _answer(scene, steps, trouble)
     except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
         return {"error": str(error)}
 
 
-def _run(scene: Scene) -> tuple[list[Step], str | None]:
+def solve(scene: Scene) -> tuple[list[Step], str | None]:
     """The solver's Steps, and why they are not all there where it gave up."""
     particles = scene.particles
     if scene.walks:

@@ -18,7 +18,7 @@ from mrsampler.examples import ASSETS, examples
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
-from mrsampler.ui.components import PLOTLY, menu, served, web
+from mrsampler.ui.components import PLOTLY, SEND, menu, served, web
 from mrsampler.ui.frames import jpeg, within
 from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
 from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances
@@ -495,7 +495,7 @@ def build() -> None:
                     rows = gr.HTML(value=[], elem_id="table", **web("table"))
                     download = gr.DownloadButton("Download the restored PNG", interactive=False)
                     take = gr.HTML(value=None, **web("takeaway"))
-                    box = gr.DownloadButton("", visible="hidden", elem_id="parcel")
+                    box = gr.DownloadButton("", visible="hidden")
 
     more.click(
         None,
@@ -564,13 +564,12 @@ def build() -> None:
     # Through the queue, for without it gradio shows no message.
     stage.pin(pin, None, stage, **private)
     sent = take.want(parcel, None, box, **private)
-    # The browser downloads what the hidden button was given.
     sent.success(
         None,
+        box,
         None,
-        None,
-        js="() => setTimeout(() => { document.querySelector('#parcel').click(); "
-        "document.dispatchEvent(new CustomEvent('parcel-sent')); })",
+        js=f"(file) => {{ ({SEND})(file); "
+        "document.dispatchEvent(new CustomEvent('parcel-sent')); }",
     )
     sent.failure(
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
