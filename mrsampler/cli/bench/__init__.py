@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from mrsampler.cli.bench import accuracy, gpu, order, overhead, prediction, quality, speedup
+from mrsampler.cli.bench import (
+    accuracy,
+    gpu,
+    order,
+    overhead,
+    page,
+    prediction,
+    quality,
+    speedup,
+)
 
 
 def add(commands: Any) -> None:
     benches = commands.add_parser(
         "bench", help="measure", description="Measurements; each prints a table."
     ).add_subparsers(metavar="NAME", required=True)
-    for bench in (quality, accuracy, order, overhead, gpu, prediction, speedup):
+    for bench in (quality, accuracy, order, overhead, gpu, prediction, speedup, page):
         bench.add(benches)
