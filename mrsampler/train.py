@@ -40,6 +40,9 @@ class TrainConfig:
     `start` is a checkpoint whose weights the first session begins with. `texture` below 1 trains
     for posterior samples drawn nearer to the posterior's mean: see `_toned_down`. Whose mean, says
     `teacher`: a checkpoint, or None for the run's own averaged weights.
+
+    Times are drawn from [`earliest` T, T]: near 1 the network learns the estimate of a single
+    evaluation, which all other times build on. The tasks in `favour` are drawn twice as often.
     """
 
     images: Path
@@ -61,6 +64,8 @@ class TrainConfig:
     texture: float = 1.0
     start: str | None = None
     teacher: str | None = None
+    earliest: float = 0.0
+    favour: tuple[str, ...] = ()
     compile: bool = False
 
 
@@ -104,6 +109,7 @@ class DegradedCrops(IterableDataset):
         def integer(high: int) -> int:
             return int(torch.randint(high, (), generator=generator))
 
+        drawn = TASKS + config.favour
         while True:
             photo = self.photos[integer(len(self.photos))]
             side = min(DEGRADED_SIDE, *photo.shape[1:])
@@ -111,7 +117,7 @@ class DegradedCrops(IterableDataset):
             x0 = photo[:, top : top + side, left : left + side].float() / 255
             if integer(2):
                 x0 = x0.flip(2)
-            task = integer(len(TASKS))
+            task = TASKS.index(drawn[integer(len(drawn))])
             severity = float(torch.rand((), generator=generator))
             if integer(2):  # the middle of the range oftener than its ends
                 severity = (severity + float(torch.rand((), generator=generator))) / 2
@@ -202,6 +208,7 @@ def _loss(
     process: MeanRevertingSDE,
     batch: Sequence[Tensor],
     target: str,
+    earliest: float = 0.0,
 ) -> Tensor:
     """The mean over the crops of log(1 + mse / FLOOR^2) / 2, mse that of the network's output.
 
@@ -209,12 +216,13 @@ def _loss(
     the dark or 9/255 of JPEG, does not decide how much it counts. Under a Huber loss JPEG, motion
     blur and raindrops had not been learnt at all after 200,000 crops.
 
-    Half of the t are uniform on [0, T], half on [T/2, T], where x_t says little and the network
-    must restore rather than denoise: the harder part, and half of a uniform-lambda grid.
+    Half of the t are uniform on [earliest T, T], half on its upper half, where x_t says little
+    and the network must restore rather than denoise: the harder part, and half of a uniform-lambda
+    grid.
     """
     x0, mu, task, statistics = batch
     u = (torch.arange(len(x0)) + torch.rand(len(x0))).to(x0.device) / len(x0)
-    t = process.T * torch.where(u < 0.5, 2 * u, u)
+    t = process.T * (earliest + (1 - earliest) * torch.where(u < 0.5, 2 * u, u))
     noise = torch.randn_like(x0)
     x = process.perturb(x0, mu, t, noise)
     if target == "velocity":
@@ -266,6 +274,9 @@ def train(config: TrainConfig) -> Path:
         raise ValueError(
             "a noise network's estimate at T is no mean: texture below 1 needs a teacher"
         )
+    for task in config.favour:
+        if task not in TASKS:
+            raise ValueError(f"unknown task {task!r}; choose from {', '.join(TASKS)}")
     if not 32 <= config.crop <= DEGRADED_SIDE:
         raise ValueError(f"crop must be from 32 to {DEGRADED_SIDE}, got {config.crop}")
     device = _device(config.device)
@@ -333,7 +344,7 @@ def train(config: TrainConfig) -> Path:
         rate = min(1, (step + 1) / 300) * (0.5 * (1 + math.cos(math.pi * share)) + 0.01)
         if config.texture < 1:
             batch = _toned_down(teacher, process, batch, config.texture)
-        loss = _loss(forward, process, batch, config.target)
+        loss = _loss(forward, process, batch, config.target, config.earliest)
         network.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

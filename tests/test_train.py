@@ -97,8 +97,35 @@ def test_a_run_makes_a_checkpoint_its_card_and_a_state(config, losses):
 
 
 def test_training_lowers_the_loss(config, losses):
-    train.train(replace(config, minutes=100 / 60, batch=4))
-    assert np.mean(losses[-20:]) < np.mean(losses[:20])
+    train.train(replace(config, minutes=200 / 60, batch=8, learning_rate=0.02))
+    assert np.mean(losses[-50:]) < np.mean(losses[:50])
+
+
+def test_times_are_drawn_from_earliest_on(config, monkeypatch):
+    times = []
+
+    def perturb(self, x0, mu, t, noise):
+        times.extend((t / self.T).tolist())
+        return original(self, x0, mu, t, noise)
+
+    original = MeanRevertingSDE.perturb
+    monkeypatch.setattr(MeanRevertingSDE, "perturb", perturb)
+    train.train(config)
+    assert len(times) == 40 and min(times) < 0.3 and max(times) > 0.9
+    times.clear()
+    train.train(replace(config, earliest=0.9, out=config.out.with_name("late")))
+    assert len(times) == 40 and min(times) >= 0.9 and max(times) <= 1
+
+
+def test_a_task_that_there_is_not_cannot_be_favoured(config):
+    with pytest.raises(ValueError, match="unknown task 'sunny'"):
+        train.train(replace(config, favour=("sunny",)))
+
+
+def test_favoured_tasks_turn_up_twice_as_often(folder):
+    tasks = [t for _, _, t, _ in crops(folder, 600, crops_per_photo=1, favour=("rainy", "hazy"))]
+    favoured = sum(TASKS[task] in ("rainy", "hazy") for task in tasks) / 600
+    assert abs(favoured - 4 / 12) < 0.08  # 4 standard deviations
 
 
 def test_two_runs_of_one_seed_are_the_same(config, losses, tmp_path):

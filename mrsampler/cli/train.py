@@ -105,6 +105,20 @@ def add(commands: Any) -> None:
         help="the checkpoint whose one-evaluation estimate is that mean (default: this run's)",
     )
     command.add_argument(
+        "--earliest",
+        type=options.number(float, 0, 1),
+        default=0.0,
+        metavar="SHARE",
+        help="train on times from this share of T to T: near 1, for the one-evaluation estimate",
+    )
+    command.add_argument(
+        "--favour",
+        nargs="+",
+        default=(),
+        metavar="TASK",
+        help="tasks that are trained twice as often as the others",
+    )
+    command.add_argument(
         "--from",
         dest="start",
         metavar="NAME",
@@ -136,5 +150,6 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
     settings = {name: value for name, value in vars(args).items() if name != "command"}
     if args.out.suffix == ".safetensors":
         settings["out"] = args.out.with_suffix("")
+    settings["favour"] = tuple(args.favour)
     settings["device"] = loading.device(args.device) or "auto"
     return TrainConfig(**settings)
