@@ -35,22 +35,35 @@ class ChannelNorm(nn.Module):
         return pixels.permute(0, 3, 1, 2)
 
 
-class ExactConv2d(nn.Conv2d):
-    """A convolution that autocast leaves in the type of its weights.
+class _Exact(nn.Module):
+    """A layer that autocast leaves in the type of its weights.
 
-    Those of the straight path, of the way up and of the resampling: with them in bfloat16 too the
-    output of a network with random weights is off by 4 in 100, without by less than 2.
+    Those are what is made of t and the contexts, the first and the last convolution, those of the
+    straight path and of the way down from level to level, and the second of each block on the way
+    up: 22 in 100 of the multiply-adds of the 49 million parameters' network. In bfloat16 the
+    output of that network with random weights is then off by 0.7 in 100, root mean square, and that
+    of the small reference network by 1.9 at most; with no layer kept, by 1.2 and 2.8.
     """
+
+    weight: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.to(self.weight.dtype))
 
 
+class ExactConv2d(_Exact, nn.Conv2d):
+    pass
+
+
+class ExactLinear(_Exact, nn.Linear):
+    pass
+
+
 class Convolution(nn.Module):
     """silu(scale_shift(conv(x))), 3 by 3."""
 
-    def __init__(self, inside: int, outside: int, kind: type[nn.Conv2d]):
+    def __init__(self, inside: int, outside: int, kind: type[nn.Conv2d] = nn.Conv2d):
         super().__init__()
         self.proj = kind(inside, outside, 3, padding=1, bias=False)
 
@@ -65,11 +78,13 @@ class Convolution(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions, the first scaled and shifted by the embedding, beside a straight path."""
 
-    def __init__(self, inside: int, outside: int, embedding: int, kind: type[nn.Conv2d]):
+    def __init__(
+        self, inside: int, outside: int, embedding: int, second: type[nn.Conv2d] = nn.Conv2d
+    ):
         super().__init__()
-        self.mlp = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * outside))
-        self.block1 = Convolution(inside, outside, kind)
-        self.block2 = Convolution(outside, outside, kind)
+        self.mlp = nn.Sequential(nn.SiLU(), ExactLinear(embedding, 2 * outside))
+        self.block1 = Convolution(inside, outside)
+        self.block2 = Convolution(outside, outside, second)
         self.res_conv = (
             nn.Identity() if inside == outside else ExactConv2d(inside, outside, 1, bias=False)
         )
@@ -223,7 +238,7 @@ class IRSDEUNet(nn.Module):
 
     `nf` is the channels of the first level, `ch_mult` those of the levels, in multiples of it.
     The default is universal-IR: 49 million parameters. `AUTOCAST` is the type in which, under
-    torch.autocast, its output stays that of float32 to 2 in 100, root mean square.
+    torch.autocast, its output stays that of float32 to 2 in 100, root mean square: see `_Exact`.
 
     Raises ValueError for contexts other than it was made for.
     """
@@ -258,28 +273,23 @@ class IRSDEUNet(nn.Module):
         self.init_conv = ExactConv2d(2 * in_nc, nf, 7, padding=3, bias=False)
         self.time_mlp = nn.Sequential(
             nn.Identity(),  # where the published files count the sinusoids
-            nn.Linear(nf, embedding),
+            ExactLinear(nf, embedding),
             nn.GELU(),
-            nn.Linear(embedding, embedding),
+            ExactLinear(embedding, embedding),
         )
         if use_degra_context:
             assert context_dim is not None
             self.prompt = nn.Parameter(torch.rand(1, embedding))
             self.text_mlp = nn.Sequential(
-                nn.Linear(context_dim, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+                ExactLinear(context_dim, embedding), nn.SiLU(), ExactLinear(embedding, embedding)
             )
-            self.prompt_mlp = nn.Linear(embedding, embedding)
+            self.prompt_mlp = ExactLinear(embedding, embedding)
 
         def attention(channels: int, level: int) -> Residual:
             if use_image_context and level >= 3:
                 assert context_dim is not None
                 return Residual(PreNorm(channels, SpatialTransformer(channels, context_dim)))
             return Residual(PreNorm(channels, LinearAttention(channels)))
-
-        def block(inside: int, outside: int) -> ResidualBlock:
-            # On the way down both are the same; what is wider, or narrower, is on the way up.
-            kind = nn.Conv2d if inside == outside else ExactConv2d
-            return ResidualBlock(inside, outside, embedding, kind)
 
         self.downs, self.ups = nn.ModuleList(), nn.ModuleList()
         for level, (outer, inner) in enumerate(pairwise(widths)):
@@ -288,26 +298,36 @@ class IRSDEUNet(nn.Module):
             if last:
                 down = ExactConv2d(outer, inner, 3, padding=1, bias=False)
             up: nn.Module = nn.Sequential(
-                nn.Upsample(scale_factor=2), ExactConv2d(inner, outer, 3, padding=1)
+                nn.Upsample(scale_factor=2), nn.Conv2d(inner, outer, 3, padding=1)
             )
             if first:
-                up = ExactConv2d(inner, outer, 3, padding=1, bias=False)
+                up = nn.Conv2d(inner, outer, 3, padding=1, bias=False)
             self.downs.append(
                 nn.ModuleList(
-                    [block(outer, outer), block(outer, outer), attention(outer, level), down]
+                    [
+                        ResidualBlock(outer, outer, embedding),
+                        ResidualBlock(outer, outer, embedding),
+                        attention(outer, level),
+                        down,
+                    ]
                 )
             )
             joined = outer + inner
             self.ups.insert(
                 0,
                 nn.ModuleList(
-                    [block(joined, inner), block(joined, inner), attention(inner, level), up]
+                    [
+                        ResidualBlock(joined, inner, embedding, ExactConv2d),
+                        ResidualBlock(joined, inner, embedding, ExactConv2d),
+                        attention(inner, level),
+                        up,
+                    ]
                 ),
             )
-        self.mid_block1 = block(widths[-1], widths[-1])
+        self.mid_block1 = ResidualBlock(widths[-1], widths[-1], embedding)
         self.mid_attn = attention(widths[-1], 3 if use_image_context else 0)
-        self.mid_block2 = block(widths[-1], widths[-1])
-        self.final_res_block = block(2 * nf, nf)
+        self.mid_block2 = ResidualBlock(widths[-1], widths[-1], embedding)
+        self.final_res_block = ResidualBlock(2 * nf, nf, embedding)
         self.final_conv = ExactConv2d(nf, out_nc, 3, padding=1)
 
     @staticmethod
