@@ -275,6 +275,8 @@ def test_solvers_with_evaluations_of_their_own_have_errors_too(solver):
         ({"mu": "here"}, "\u03bc must be two numbers"),
         ({"particles": 100_000}, "The number of particles must be from"),
         ({"seed": -1}, "The seed must be from"),
+        ({"seed": 1.7}, "The seed must be a whole number; got 1.7"),
+        ({"nfe": 2.5}, "must be a whole number; got 2.5"),
         ({"step_size": math.inf}, "The step size must be from"),
         ({"per_level": 0}, "The updates a level must be from"),
         ({"spacing": "odd"}, "The spacing must be one of"),

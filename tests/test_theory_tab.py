@@ -196,6 +196,7 @@ def test_the_theory_has_a_part_for_every_plot_and_all_its_formulas_close():
         (("VP", "PDE", "data", 2, 8, "blend"), "The equation must be one of"),
         (("VP", "ODE", ["data"], 2, 8, "blend"), "The prediction must be one of"),
         (("VP", "ODE", "data", 4, 8, "blend"), "The order must be"),
+        (("VP", "ODE", "data", 1.5, 8, "blend"), "The order must be a whole"),
         (("VP", "ODE", "data", 2, None, "blend"), "The steps must be"),
         (("VP", "ODE", "data", 2, math.nan, "blend"), "The steps must be"),
         (("VP", "ODE", "data", 2, 10_000, "blend"), "The steps must be"),

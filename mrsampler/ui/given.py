@@ -80,8 +80,9 @@ def read(example: int, upload: str | None) -> Photo:
 
 
 def whole(value: Any, name: str, low: int, high: int) -> int:
-    """A whole number that a visitor gave. Raises gr.Error for one outside [low, high]."""
-    if not isinstance(value, int | float) or not low <= value <= high:
+    """A whole number that a visitor gave. Raises gr.Error for another, or outside [low, high]."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not low <= value <= high or value != int(value):
         raise gr.Error(
             f"{name} must be a whole number from {low} to {high}.", print_exception=False
         )

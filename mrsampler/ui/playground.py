@@ -265,7 +265,7 @@ def read(settings: Any) -> Scene:
         if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_POINTS:
             raise Refused(f"Draw 1 to {MOST_POINTS} points.")
         drawn = tuple(_place(place, "A point", max(VIEW.values())) for place in listed)
-    nfe = int(_number(given["nfe"], f"The NFE of {choices.label(solver)}", low, high))
+    nfe = _whole(given["nfe"], f"The NFE of {choices.label(solver)}", low, high)
     return Scene(
         name,
         process,
@@ -276,10 +276,10 @@ def read(settings: Any) -> Scene:
         _one_of(given["spacing"], "The spacing", SPACINGS),
         bool(given["lower"]),
         bool(given["annealed"]),
-        int(_number(given["per_level"], "The updates a level", 1, 100)),
+        _whole(given["per_level"], "The updates a level", 1, 100),
         float(_number(given["step_size"], "The step size", 0.01, 1)),
-        int(_number(given["particles"], "The number of particles", 20, MOST_PARTICLES)),
-        int(_number(given["seed"], "The seed", 0, 2**31 - 1)),
+        _whole(given["particles"], "The number of particles", 20, MOST_PARTICLES),
+        _whole(given["seed"], "The seed", 0, 2**31 - 1),
     )
 
 
@@ -293,6 +293,12 @@ def _number(value: Any, what: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise Refused(f"{what} must be from {low} to {high}.")
     return value
+
+
+def _whole(value: Any, what: str, low: int, high: int) -> int:
+    if _number(value, what, low, high) != int(value):
+        raise Refused(f"{what} must be a whole number; got {value!r}.")
+    return int(value)
 
 
 def _place(value: Any, what: str, reach: float) -> tuple[float, float]:

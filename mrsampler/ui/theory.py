@@ -48,7 +48,8 @@ def chosen(
             raise _refusal(f"{what} must be one of {', '.join(known)}; got {str(value)[:80]!r}.")
     most = 3 if equation == "ODE" else 2
     for what, number, high in (("The order", order, 3), ("The steps", nfe, MOST_STEPS)):
-        if not isinstance(number, int | float) or not 1 <= number <= high:
+        inside = isinstance(number, int | float) and 1 <= number <= high
+        if not inside or number != int(number):
             raise _refusal(f"{what} must be a whole number from 1 to {high}.")
     kind: Parameterisation = "noise" if prediction == "noise" else "data"
     return Choice(process, equation, kind, min(int(order), most), int(nfe), spacing)
