@@ -21,7 +21,7 @@ from mrsampler import photo
 from mrsampler.examples import examples
 from mrsampler.particles import Particles
 from mrsampler.playground import DENSITIES
-from mrsampler.ui import compare
+from mrsampler.ui import compare, session
 from mrsampler.ui.page import build
 
 PHOTO = examples()[1].path
@@ -88,6 +88,9 @@ def test_the_same_seed_gives_the_same_pixels(client, small):
         ({"spacing": "optimised", "nfe": 999}, "bundled has no optimised times"),
         ({"nfe": 0}, "nfe must be from 1 to 1000"),
         ({"nfe": "many"}, "nfe must be from 1 to 1000"),
+        ({"nfe": 2.5}, "nfe must be a whole number; got 2.5"),
+        ({"seed": 1.7}, "seed must be a whole number; got 1.7"),
+        ({"largest_side": 256.5}, "largest_side must be a whole number"),
         ({"largest_side": 9000}, "largest_side must be from 32 to 1024"),
         ({"checkpoint": "../secret"}, "checkpoint must be one of"),
     ],
@@ -204,6 +207,15 @@ def test_playground_says_of_a_stochastic_solver_that_it_has_no_exact_partner(cli
     [
         ("/degrade", {"severity": 2}, "severity must be from 0 to 1; got 2"),
         ("/degrade", {"task": "sunny"}, "task must be one of motion-blurry"),
+        ("/degrade", {"seed": 1.7}, "seed must be a whole number; got 1.7"),
+        ("/degrade", {"largest_side": 99.5}, "largest_side must be a whole number"),
+        ("/compare", {"solvers": ["ddim"], "nfes": [2.5]}, "NFEs are whole numbers"),
+        (
+            "/compare",
+            {"solvers": ["ddim"], "nfes": [1], "seed": 1.7},
+            "seed must be a whole number",
+        ),
+        ("/compare", {"solvers": ["ddim"], "nfes": [1], "largest_side": 99.5}, "a whole number"),
         ("/compare", {"solvers": ["magic"], "nfes": [1]}, "'magic' is no sampler"),
         ("/compare", {"solvers": "ddim", "nfes": [1]}, "samplers must be a list"),
         ("/compare", {"solvers": ["ddim"], "nfes": 4}, "nfes must be a list"),
@@ -213,6 +225,9 @@ def test_playground_says_of_a_stochastic_solver_that_it_has_no_exact_partner(cli
         ("/playground", {"density": "cube"}, "The density must be one of two Gaussians"),
         ("/playground", {"mu": [9, 0]}, "must be from -1.4 to 1.4"),
         ("/playground", {"nfe": 0}, "The NFE of"),
+        ("/playground", {"nfe": 2.5}, "The NFE of .* must be a whole number; got 2.5"),
+        ("/playground", {"seed": 1.7}, "The seed must be a whole number"),
+        ("/playground", {"particles": 20.5}, "The number of particles must be a whole number"),
     ],
 )
 def test_what_another_endpoint_cannot_do_gets_a_sentence(
@@ -221,6 +236,17 @@ def test_what_another_endpoint_cannot_do_gets_a_sentence(
     given = {} if endpoint == "/playground" else {"image": handle_file(str(small))}
     with pytest.raises(AppError, match=sentence):
         client.predict(**given, **settings, api_name=endpoint)
+
+
+def test_a_full_line_refuses_an_endpoint_as_it_does_the_page(client, small, monkeypatch):
+    monkeypatch.setattr(session.QUEUE, "limit", 1)
+    with session.QUEUE.turn(), session.QUEUE.turn():
+        for endpoint, settings in (
+            ("/restore", {"nfe": 1}),
+            ("/compare", {"solvers": ["ddim"], "nfes": [1]}),
+        ):
+            with pytest.raises(AppError, match=r"The line is full \(1 waiting\)"):
+                client.predict(handle_file(str(small)), **settings, api_name=endpoint)
 
 
 def test_the_endpoints_are_mcp_tools(client, small):

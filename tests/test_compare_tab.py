@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import inspect
 import io
 import math
 import os
@@ -22,11 +23,12 @@ from mrsampler import SOLVERS, Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import OPTIMISED, Restorer
-from mrsampler.ui import choices, compare, contact, given, grid, session, theme
+from mrsampler.ui import api, choices, compare, contact, given, grid, session, theme
 from mrsampler.ui import page as whole_page
 from mrsampler.ui.components import PLOTLY, web
-from mrsampler.ui.grid import CONVERGED, FITTED, USUAL, Cell, Grid, Pace, Result, Shelf, plan
+from mrsampler.ui.grid import CONVERGED, FITTED, USUAL, Cell, Grid, Result, Shelf, plan
 from mrsampler.ui.quality import Quality
+from mrsampler.ui.turnstile import Pace, Turnstile
 
 PROCESS, ZERO_START = MeanRevertingSDE(), MeanRevertingSDE(zero_start=True)
 
@@ -70,7 +72,7 @@ def test_a_run_that_a_solver_cannot_make_is_left_out():
     ("spacing", "expected"),
     [
         (USUAL, ["uniform-lambda", "uniform-t", "uniform-t"]),
-        (FITTED, [OPTIMISED, "uniform-t", "uniform-t"]),
+        (FITTED, [OPTIMISED, "blend", "uniform-t"]),
         ("karras", ["karras", "karras", "uniform-t"]),
     ],
 )
@@ -78,6 +80,17 @@ def test_each_sampler_has_its_usual_spacing_unless_told_otherwise(spacing, expec
     known = restorer(timesteps={"mrs-ode-d-2": {"3": [100, 60, 20, 0]}})
     solvers = ["mrs-ode-d-2", "posterior", "posterior-published"]
     assert [cell.spacing for cell in plan(known, solvers, [3], spacing)] == expected
+
+
+def test_the_default_spacing_is_the_one_that_the_restore_tab_makes():
+    known = restorer(timesteps={"mrs-ode-d-2": {"3": [100, 60, 20, 0]}})
+    for solver in filter(choices.spaced, choices.offered(PROCESS)):
+        for cell in plan(known, [solver], [3, 8]):
+            restored = choices.spacing(known, solver, cell.nfe, None)
+            assert cell.spacing == restored, cell
+    asked = inspect.signature(api.compare).parameters["spacing"].default
+    first = compare.spacing_groups()[0]["options"][0]["value"]
+    assert asked == first == FITTED
 
 
 @pytest.mark.parametrize("process", [PROCESS, ZERO_START])
@@ -150,6 +163,7 @@ def test_the_pace_is_that_of_the_nearest_size_and_of_late_evaluations():
     assert pace.seconds("a", 100) is None
     pace.learn("a", 100, 1.0)
     pace.learn("a", 400, 5.0)
+    assert pace.seconds("a", 100, 7) == 7.0
     assert pace.seconds("a", 200) in (2.0, 2.5) and pace.seconds("a", 800) == 10.0
     assert pace.seconds("b", 100) is None
     for _ in range(20):
@@ -186,7 +200,7 @@ def test_equal_pictures_have_no_number_for_their_psnr():
 
 def test_the_contact_sheet_has_every_picture_at_its_place_and_nothing_where_none_is():
     made = small_grid()
-    del made.results[Cell("heun", 4, "uniform-lambda")]
+    del made.results[Cell("heun", 4, "blend")]
     colours = {"posterior": "#D55E00", "heun": "#CC79A7"}
     sheet = Image.open(io.BytesIO(contact.contact_sheet(made, colours))).convert("RGB")
     tile, gap = contact.SMALLEST, contact.GAP
@@ -367,6 +381,28 @@ def test_between_two_runs_of_a_sheet_another_visitor_has_their_turn(network):
     gone.set()
     thread.join()
     assert [state for state, _ in updates][-1]["state"] == "finished"
+
+
+def test_a_full_line_refuses_a_new_sheet_and_lets_one_that_has_begun_go_on(network, monkeypatch):
+    line = Turnstile(limit=0)
+    monkeypatch.setattr(compare, "QUEUE", line)
+    updates = compare.run(VISITOR, *settings())
+    next(updates)
+    with pytest.raises(gr.Error, match="The line is full"):
+        list(compare.run(SimpleNamespace(session_hash="bob"), *settings()))
+    assert list(updates)[-1][0]["state"] == "finished"
+
+
+def test_a_run_tells_the_line_what_it_will_take(network, monkeypatch):
+    compare.PACE.learn("bundled", 43 * 64, 2.0)
+    line, expected = Turnstile(), []
+    turn = line.turn
+    monkeypatch.setattr(
+        line, "turn", lambda seconds=None, again=False: expected.append(seconds) or turn(seconds)
+    )
+    monkeypatch.setattr(compare, "QUEUE", line)
+    filled(("posterior",), nfes="3")
+    assert expected == [6.0]
 
 
 def test_what_is_best_in_distortion_and_in_perception_is_named(network):

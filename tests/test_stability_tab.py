@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+from types import SimpleNamespace
 
 import gradio as gr
 import plotly.graph_objects as go
@@ -21,8 +22,8 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import Restorer
 from mrsampler.stability import QUANTILES, Convergence
+from mrsampler.ui import given, stability, theme
 from mrsampler.ui import page as whole_page
-from mrsampler.ui import stability, theme
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.divergence import (
     COLOURS,
@@ -36,6 +37,7 @@ from mrsampler.ui.divergence import (
     radius_figure,
     share_figure,
 )
+from mrsampler.ui.turnstile import Turnstile
 
 PROCESS = MeanRevertingSDE()
 SDE = stability.SOLVERS["SDE, order 2"]
@@ -217,6 +219,35 @@ def test_the_last_word_says_how_each_ended_and_its_worst_step():
         assert f"at worst {words} of" in stability.say(Moment([], steps, {"data": 9.0}, True))
     assert "nothing is expanded" in stability.say(Moment([], {"data": []}, {"data": 9.0}, True))
     assert stability.say(Moment([], steps, {"noise": 4.1}, False)).startswith("Stopped")
+
+
+def asked(**other):
+    whole = {
+        "example": 0,
+        "upload": None,
+        "mode": given.CLEAN,
+        "task": "noisy",
+        "severity": 0.5,
+        "seed": 0,
+        "largest_side": 64,
+        "solver": "SDE, order 2",
+        "nfe": 3,
+        "spacing": "blend",
+        "checkpoint": "bundled",
+        "request": SimpleNamespace(session_hash="ann"),
+    }
+    return whole | other
+
+
+def test_what_the_visitor_is_told_to_change_is_said_once_and_without_quotes(monkeypatch):
+    monkeypatch.setattr(stability, "load", lambda checkpoint: restorer())
+    with pytest.raises(gr.Error) as refused:
+        list(stability.run(**asked(seed=-1)))
+    assert refused.value.message == "The seed must be a whole number from 0 to 2147483647."
+    monkeypatch.setattr(stability, "QUEUE", Turnstile(limit=0))
+    with stability.QUEUE.turn(), pytest.raises(gr.Error) as refused:
+        list(stability.run(**asked()))
+    assert refused.value.message == "The line is full (0 waiting): try again in a minute."
 
 
 def test_every_solver_that_is_offered_comes_in_both_parameterisations():

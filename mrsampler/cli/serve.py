@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         "--max-queue",
         type=options.count,
         metavar="N",
-        help="runs that may wait at once, before visitors are told to come back (default: 64)",
+        help="runs that may wait at once; others are told that the line is full (default: 64)",
     )
     command.add_argument(
         "--mcp",

@@ -24,6 +24,7 @@ from mrsampler.ui import choices, given
 from mrsampler.ui import compare as sheets
 from mrsampler.ui import playground as scenes
 from mrsampler.ui.session import QUEUE, load, restoration, save, save_bytes, subject
+from mrsampler.ui.turnstile import PACE
 
 # mypy: disable-error-code="misc,index,union-attr"
 # gradio reads the hints its own way: a dict for FileData, and what a yield holds as the return.
@@ -57,9 +58,9 @@ def restore(
     # What follows the colon the spacing itself checks.
     named = "karras:RHO" if str(spacing).startswith("karras:") else spacing
     _known("spacing", named, (OPTIMISED, *SPACINGS, "karras:RHO"), spacing)
-    _within("nfe", nfe, 1, 1000)
-    _within("seed", seed, 0, 2**31 - 1)
-    _within("largest_side", largest_side, 32, 1024)
+    _whole("nfe", nfe, 1, 1000)
+    _whole("seed", seed, 0, 2**31 - 1)
+    _whole("largest_side", largest_side, 32, 1024)
     with _sentences():
         if solver not in choices.offered(load(checkpoint).process):
             raise ValueError(
@@ -67,7 +68,8 @@ def restore(
             )
         shown = subject(_photo(image), False, task, 0.0, int(seed), int(largest_side))
         settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
-        with QUEUE.turn() as turn:
+        expected = PACE.seconds(checkpoint, shown.degraded[0].numel(), int(nfe))
+        with QUEUE.turn(expected) as turn:
             while not turn.arrive(0.5):
                 yield None, {"state": "waiting", "ahead": turn.ahead, "seconds": turn.seconds}
             for report, x_t in restoration(checkpoint, shown.degraded, task, settings):
@@ -96,8 +98,8 @@ def degrade(
     """
     _known("task", task, TASKS)
     _within("severity", severity, 0, 1)
-    _within("seed", seed, 0, 2**31 - 1)
-    _within("largest_side", largest_side, 32, 2048)
+    _whole("seed", seed, 0, 2**31 - 1)
+    _whole("largest_side", largest_side, 32, 2048)
     with _sentences():
         shown = subject(_photo(image), True, task, float(severity), int(seed), int(largest_side))
         return gr.FileData(path=save(shown.source.image(shown.degraded), f"{task}"))
@@ -111,7 +113,7 @@ def compare(
     severity: float = 0.5,
     damaged: bool = False,
     seed: int = 0,
-    spacing: str = sheets.USUAL,
+    spacing: str = sheets.FITTED,
     with_rmse: bool = False,
     checkpoint: str = checkpoints.DEFAULT,
     largest_side: int = 256,
@@ -126,14 +128,15 @@ def compare(
         severity: Of the damage done to a clean photo, 0 to 1.
         damaged: Whether the photo is damaged already: then nothing is known to measure PSNR by.
         seed: Fixes the damage, x_T and every draw.
-        spacing: usual (each solver's own), fitted where there is one, or one of mrsampler.SPACINGS.
+        spacing: fitted (to the network where there is one, else blend), usual (each solver's own),
+            or one of mrsampler.SPACINGS.
         with_rmse: Also solve the PF-ODE to convergence and report the distance to it.
         checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the runs.
     """
     _known("task", task, TASKS)
     _within("severity", severity, 0, 1)
-    _within("largest_side", largest_side, 32, 1024)
+    _whole("largest_side", largest_side, 32, 1024)
     if not isinstance(nfes, list):
         raise _refusal("nfes must be a list of whole numbers.")
     visitor = f"program-{secrets.token_hex(8)}"
@@ -268,6 +271,12 @@ def _within(name: str, number: Any, low: int, high: int) -> None:
         raise _refusal(f"{name} must be from {low} to {high}; got {number!r}.")
 
 
+def _whole(name: str, number: Any, low: int, high: int) -> None:
+    _within(name, number, low, high)
+    if number != int(number):
+        raise _refusal(f"{name} must be a whole number; got {number!r}.")
+
+
 def _upload(image: Any) -> str:
     # Without `meta` gradio would not look whether the file is an upload.
     if not isinstance(image, dict) or image.get("meta") != {"_type": "gradio.FileData"}:
@@ -320,7 +329,9 @@ def build() -> None:
     page = gr.context.Context.root_block
     assert page is not None
     for name, function, results in ENDPOINTS:
-        event = gr.api(function, api_name=name, concurrency_limit=4)
+        # Those that take turns have their own line.
+        limit = None if function in (restore, compare) else 4
+        event = gr.api(function, api_name=name, concurrency_limit=limit)
         built = page.fns[event["id"]]
         _, words, _ = gr.utils.get_function_description(function)
         # gradio names the parameters of gr.api "1st", "2nd" and leaves their descriptions out.

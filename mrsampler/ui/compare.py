@@ -28,7 +28,6 @@ from mrsampler.ui.grid import (
     USUAL,
     Cell,
     Grid,
-    Pace,
     Result,
     Shelf,
     measured,
@@ -39,6 +38,7 @@ from mrsampler.ui.memory import digest
 from mrsampler.ui.quality import Judge
 from mrsampler.ui.restore import ready
 from mrsampler.ui.session import QUEUE, load, restoration, save_bytes, subject
+from mrsampler.ui.turnstile import PACE, duration
 
 # Okabe-Ito; the race's two first. Beyond six a colour comes again, dashed.
 _COLOURS = [*COLOURS.values(), "#E69F00"]
@@ -54,7 +54,7 @@ SOLVERS = ["mrs-ode-d-2", "posterior", "mrs-sde-d-2", "mrs-ode-n-2", "unipc-bh2-
 NFES, LARGEST_SIDE = "3, 5, 10, 20", 256
 MOST_NFES, MOST_EVALUATIONS = 6, 3000
 
-SHELF, PACE = Shelf(), Pace()
+SHELF = Shelf()
 
 _stops: dict[str, threading.Event] = {}
 _warm: set[tuple[str, tuple[int, ...]]] = set()
@@ -84,9 +84,12 @@ class Asked:
     @property
     def seconds(self) -> float | None:
         """About how long they take, if any were ever timed here."""
+        return self.expected(self.evaluations)
+
+    def expected(self, evaluations: int) -> float | None:
+        """About how long so many evaluations take, if any were ever timed here."""
         width, height = self.grid.subject.size
-        pace = PACE.seconds(self.checkpoint, width * height)
-        return None if pace is None else pace * self.evaluations
+        return PACE.seconds(self.checkpoint, width * height, evaluations)
 
 
 def asked(
@@ -243,13 +246,6 @@ def cost(ask: Asked) -> str:
     return words + f"about {duration(ask.seconds)}."
 
 
-def duration(seconds: float) -> str:
-    """For people."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min"
-
-
 def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
     """Fills the sheet: updates of it and of the line about its cost."""
     visitor = request.session_hash or ""
@@ -283,12 +279,11 @@ Told = tuple[str, str, dict[str, Any] | None]
 
 def fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
     """Runs what is to come. Each has its own turn, so that a long grid lets others in between."""
-    for cell in ask.todo:
-        with QUEUE.turn() as turn:
+    for i, cell in enumerate(ask.todo):
+        expected = ask.expected(cell.spends(ask.restorer.process))
+        with QUEUE.turn(expected, again=i > 0) as turn:
             while not turn.arrive(0.5) and not stop.is_set():
-                people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
-                word = f"Waiting: {people} ahead of you, about {turn.seconds:.0f} s."
-                yield "waiting", word, None
+                yield "waiting", turn.says, None
             if stop.is_set():
                 return
             result = yield from _run(ask, cell, stop)
@@ -307,7 +302,7 @@ def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None,
     yield "running", f"{name}, {cell.nfe} NFE", now
     size = ask.checkpoint, tuple(degraded.shape)
     if size not in _warm:  # the first call at a size is slow, and is in nobody's time
-        first = {"solver": "mrs-ode-d-1", "nfe": 1}
+        first = {"solver": "mrs-ode-d-1", "nfe": 2}
         list(restoration(ask.checkpoint, degraded, grid.subject.task, first))
         _warm.add(size)
     began, due = time.perf_counter(), 0.0
@@ -428,8 +423,12 @@ def parcel(event: gr.EventData, request: gr.Request) -> str:
 def spacing_groups() -> choices.Groups:
     """What the menu of spacings lists."""
     own = [
+        (
+            FITTED,
+            "fitted, else blend",
+            "Times fitted to this network where it has some, else blend.",
+        ),
         (USUAL, "each its usual one", "Each sampler on the spacing that it is usually run with."),
-        (FITTED, "fitted where there is one", "Times fitted to this network, where it has some."),
     ]
     named = choices.spacings(load(checkpoints.DEFAULT), "mrs-ode-d-1", 1)[0]["options"]
     return [
@@ -467,7 +466,7 @@ def build() -> None:
                 spacing = menu(
                     "Spacing of the steps",
                     "Where each sampler's steps fall.",
-                    USUAL,
+                    FITTED,
                     groups=spacing_groups(),
                 )
                 with gr.Accordion("Advanced", open=False):
@@ -552,11 +551,11 @@ def build() -> None:
         run,
         settings,
         [sheet, price],
-        concurrency_limit=32,
+        concurrency_limit=None,
         js=f"(...all) => {{ {_tell('asked')}; return all; }}",
         **quietly,
     )
-    # A full queue leaves no last word.
+    # A full line leaves no last word.
     running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
     sheet.want(parcel, None, box, **quietly).success(None, box, None, js=SEND)

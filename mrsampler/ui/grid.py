@@ -16,7 +16,7 @@ from torch import Tensor
 from mrsampler.metrics import rmse
 from mrsampler.problem import REFERENCE_NFE, REFERENCE_SOLVER
 from mrsampler.process import Process
-from mrsampler.restorer import OPTIMISED, Restorer
+from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.ui import choices
 from mrsampler.ui.quality import Quality
@@ -48,20 +48,20 @@ CONVERGED = Cell(REFERENCE_SOLVER, REFERENCE_NFE, "blend")
 
 
 def plan(
-    restorer: Restorer, solvers: Sequence[str], nfes: Sequence[int], spacing: str = USUAL
+    restorer: Restorer, solvers: Sequence[str], nfes: Sequence[int], spacing: str = FITTED
 ) -> list[Cell]:
     """The runs of a grid, cheapest first: there is none where a solver cannot have that NFE.
 
     `spacing` is a name in SPACINGS; USUAL, the one that each solver is usually run with; or
-    FITTED, the times that the checkpoint's card has for a solver and NFE, else its usual one.
+    FITTED, the choice of the Restore tab: the times that the checkpoint's card has for a solver and
+    NFE, else blend.
     """
 
     def placed(solver: str, nfe: int) -> str:
-        if spacing == FITTED and OPTIMISED in restorer.spacings(solver, nfe):
-            return OPTIMISED
         # What takes its own steps has no use for another.
-        named = spacing not in (USUAL, FITTED) and choices.spaced(solver)
-        return spacing if named else SOLVERS[solver].spacing
+        if spacing == USUAL or not choices.spaced(solver):
+            return SOLVERS[solver].spacing
+        return choices.spacing(restorer, solver, nfe, None) if spacing == FITTED else spacing
 
     def can(solver: str, nfe: int) -> bool:
         low, high = choices.bounds(solver, restorer.process)
@@ -267,23 +267,3 @@ class Shelf:
 
 def _bytes(results: OrderedDict[tuple[Subject, Cell], Result]) -> int:
     return sum(result.size for result in results.values())
-
-
-class Pace:
-    """How long an evaluation takes, from those that there were: of a network, at a size."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, dict[int, float]] = {}
-
-    def learn(self, checkpoint: str, pixels: int, seconds: float) -> None:
-        """An evaluation took so long; recent ones count most."""
-        known = self._seconds.setdefault(checkpoint, {})
-        known[pixels] = seconds + 0.6 * (known.get(pixels, seconds) - seconds)
-
-    def seconds(self, checkpoint: str, pixels: int) -> float | None:
-        """About how long one takes, scaled from the nearest size; None where there was none yet."""
-        known = self._seconds.get(checkpoint)
-        if not known:
-            return None
-        nearest = min(known, key=lambda size: abs(math.log(size / pixels)))
-        return known[nearest] * pixels / nearest

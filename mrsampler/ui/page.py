@@ -33,7 +33,7 @@ a laptop. It does not do what a large model does, and is for teaching and resear
 
 
 MAX_QUEUE = 64
-"""Runs that may wait at once."""
+"""Runs that may wait at once, whichever tab or endpoint they are of."""
 
 
 def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
@@ -41,6 +41,7 @@ def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
 
     Whoever comes while `max_queue` runs are waiting is told that the line is full.
     """
+    session.QUEUE.limit = max_queue
     gr.set_static_paths([PLOTLY, restore.RECORDING])
     with gr.Blocks(
         title="MR Sampler explorer",
@@ -62,7 +63,7 @@ def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
         with gr.Tab("About"):
             gr.Markdown(ABOUT + attribution(), elem_id="about")
         api.build()
-    return demo.queue(max_size=max_queue, default_concurrency_limit=8)
+    return demo.queue(default_concurrency_limit=8)
 
 
 def launch(
@@ -88,6 +89,7 @@ def launch(
         footer_links=[],
         run_history=False,
         show_error=True,
+        max_threads=max_queue + 40,  # each that waits holds one
         max_file_size="100mb",
         ssr_mode=False,
         enable_monitoring=False,

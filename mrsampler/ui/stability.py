@@ -29,6 +29,7 @@ from mrsampler.ui.divergence import (
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.hardware import crosses_processes, gpu
 from mrsampler.ui.session import QUEUE, Subject, load, subject
+from mrsampler.ui.turnstile import PACE
 
 SOLVERS: dict[str, dict[Prediction, str]] = {
     f"{equation.upper()}, order {order}": {
@@ -173,11 +174,10 @@ def run(
         nfe = given.whole(nfe, "NFE", 2, MOST_NFE)
         asked = Comparison(task, SOLVERS[solver], nfe, spacing, int(seed or 0))
         shown = _subject(example, upload, mode, task, severity, seed, largest_side)
-        with QUEUE.turn() as turn:
+        evaluations = len(PREDICTIONS) * nfe
+        with QUEUE.turn(PACE.seconds(checkpoint, shown.degraded[0].numel(), evaluations)) as turn:
             while not turn.arrive(0.5) and not stop.is_set():
-                people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
-                word = f"Waiting: {people} ahead of you, about {turn.seconds:.0f} s."
-                yield update | {"state": "waiting", "say": word}
+                yield update | {"state": "waiting", "say": turn.says}
             if stop.is_set():
                 yield update | {"state": "stopped", "say": "Stopped before it began."}
                 return
@@ -189,6 +189,8 @@ def run(
                 first = {}
         state = "finished" if moment.done else "stopped"
         yield update | {"state": state, "say": f"{say(moment)} {shown.note or ''}"}
+    except gr.Error:  # it is a ValueError, too
+        raise
     except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
         sentence = f"The run failed: {error}. Another setting or photo may work."
         yield update | {"state": "failed", "say": sentence}
@@ -310,11 +312,11 @@ def build() -> None:
         run,
         [*what, solver, nfe, spacing, checkpoint],
         stage,
-        concurrency_limit=32,
+        concurrency_limit=None,
         js=f"(...all) => {{ {_tell('asked')}; return all; }}",
         **quietly,
     )
-    # A full queue leaves no last word.
+    # A full line leaves no last word.
     running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
     page = gr.context.Context.root_block
