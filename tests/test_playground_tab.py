@@ -427,6 +427,20 @@ def test_particles_are_there_with_density_numbers_and_the_errors(page):
     page.screenshot(path=ARTEFACTS / "playground.png", full_page=True)
 
 
+def test_the_errors_are_drawn_though_they_come_before_what_draws_them(address, browser):
+    page, held = browser.new_page(), []
+    page.route("**/plotly.min.js", lambda route: held.append(route))
+    page.goto(address)
+    page.wait_for_selector(".playground[data-state=ready]", timeout=60_000)
+    expect(page.locator("#playground-error p")).to_contain_text("At 8 NFE", timeout=30_000)
+    assert held, "the library is not asked for"
+    for route in held:
+        route.continue_()
+    drawn = "document.querySelector('#playground-chart .chart')?.data?.length === 3"
+    page.wait_for_function(drawn, timeout=20_000)
+    page.close()
+
+
 def test_the_animation_plays_pauses_and_ends(address, browser):
     with opened(address, browser, still=False) as page:
         scrub = "+document.querySelector('.scrub').value"

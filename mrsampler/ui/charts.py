@@ -10,13 +10,21 @@ from mrsampler.ui.components import PLOTLY, served, web
 from mrsampler.ui.figures import GRID, INK
 
 
-def chart(name: str, label: str, figure: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
+def chart(
+    name: str,
+    label: str,
+    figure: dict[str, Any] | None = None,
+    group: str = "",
+    **options: Any,
+) -> gr.HTML:
     """A place for figures: its value, or what a `chart` event of this name brings in the browser.
 
     `label` describes it for those who cannot see it. Raises no error for an empty one: it waits.
+    Pointing at a point marks those of the same customdata in the other charts of its `group`.
     """
     script = f'<script src="{served(PLOTLY)}"></script>'
-    return gr.HTML(figure, name=name, label=label, head=script, **web("chart"), **options)
+    named = {"name": name, "label": label, "group": group}
+    return gr.HTML(figure, head=script, **named, **web("chart"), **options)
 
 
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:

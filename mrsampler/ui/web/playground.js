@@ -330,6 +330,7 @@ function measure(asked) { // the error against NFE, once nothing has moved for a
   resting = setTimeout(async () => {
     const answer = await server.errors(JSON.parse(asked)).catch(() => undefined);
     if (!answer || answer.error || asked !== JSON.stringify(settings)) return;
+    (window.charts ??= {}).playground = answer.figure; // for a chart that is not there yet
     document.dispatchEvent(new CustomEvent('chart', { detail: { name: 'playground', figure: answer.figure } }));
     document.querySelector('#playground-error p').textContent = answer.say || '\u00a0';
     stale(false);
