@@ -384,6 +384,28 @@ def test_the_scrubber_moves_pictures_maps_and_both_markers_without_a_run(page, n
     page.screenshot(path=ARTEFACTS / "stability-finished.png", full_page=True)
 
 
+def test_a_step_pointed_at_in_one_plot_is_marked_in_the_other_and_a_click_shows_it(page):
+    run(page, 6)
+    wait_for(page, "finished")
+    x, y = page.evaluate("""() => {
+      const plot = document.querySelector('#stability .chart'), { xaxis, yaxis } = plot._fullLayout;
+      const line = plot.data.find((t) => t.name === 'data'), i = line.customdata.indexOf(4);
+      const box = plot.querySelector('.nsewdrag').getBoundingClientRect();
+      return [box.x + xaxis.l2p(line.x[i]), box.y + yaxis.l2p(line.y[i])];
+    }""")
+    page.mouse.move(x, y)
+    labels = page.locator("#stability .hovertext")
+    expect(labels).to_have_count(2)
+    for label in labels.all():
+        expect(label).to_contain_text("step 4, to")
+    page.screenshot(path=ARTEFACTS / "stability-pointed.png")
+    page.mouse.click(x, y)
+    expect(page.locator(".at")).to_contain_text("Step 4 ")
+    assert drawn(page)[0]["marker"] == drawn(page)[1]["marker"]
+    page.mouse.move(2, 2)
+    expect(labels).to_have_count(0)
+
+
 def test_while_it_runs_the_controls_are_locked_and_stop_keeps_what_is_there(page, network):
     network.seconds = 0.3
     run(page, 50)
@@ -420,6 +442,7 @@ def test_it_waits_its_turn(page):
         run(page, 2)
         wait_for(page, "waiting")
         expect(page.locator(".say")).to_contain_text("1 visitor is ahead of you")
+        page.screenshot(path=ARTEFACTS / "stability-waiting.png", full_page=True)
     wait_for(page, "finished")
 
 

@@ -289,7 +289,7 @@ def build() -> None:
                 ):
                     with gr.Column():
                         gr.HTML(f"<h3>{title} <span>{about}</span></h3>", padding=False)
-                        chart(f"stability-{name}", title, shown["figures"][name])
+                        chart(f"stability-{name}", title, shown["figures"][name], "stability")
 
     what = [photo.example, photo.drop, photo.mode, photo.task, photo.severity, seed, largest_side]
     for event in photo.picked:

@@ -68,10 +68,17 @@ function draw() {
   const marker = { type: 'line', xref: 'x', yref: 'paper', x0: lam, x1: lam, y0: 0, y1: 1, line: { color: 'rgb(1, 2, 3)', width: 1, dash: 'dot' } };
   for (const [name, figure] of Object.entries(figures)) {
     const layout = { ...figure.layout, shapes: lam === null ? [] : [marker] };
-    document.dispatchEvent(new CustomEvent('chart', { detail: { name: `stability-${name}`, figure: { data: figure.data, layout } } }));
+    const detail = { name: `stability-${name}`, figure: { data: figure.data, layout } };
+    (window.charts ??= {})[detail.name] = detail.figure; // for a chart that is not there yet
+    document.dispatchEvent(new CustomEvent('chart', { detail }));
   }
 }
 scrub.addEventListener('input', () => { show(+scrub.value); draw(); });
+document.addEventListener('chart-pick', ({ detail: { group, at: step } }) => {
+  if (group !== 'stability' || scrub.disabled || !frames[step]) return;
+  show(step);
+  draw();
+});
 
 // ---- updates
 let watchdog = null;
