@@ -25,6 +25,7 @@ def test_every_measurement_is_made_on_the_real_page(tmp_path):
         "first meaningful paint",
         "Run to first streamed frame",
         "a scrub",
+        "a scrub in 3-D",
         "a race with the page over one without",
         "server memory, late over early",
         "page memory, late over early",

@@ -167,6 +167,8 @@ def test_a_recorded_race_plays_until_the_first_run(page):
     expect(page.locator(".badge")).to_be_visible(timeout=20_000)
     wait_for_recording(page)
     assert count(page, "b") == 100
+    expect(page.locator(".legend .a")).to_be_visible()
+    expect(page.get_by_role("button", name="Pin: ")).to_have_count(0)
     page.screenshot(path=ARTEFACTS / "opening.png", full_page=True)
 
 
@@ -243,6 +245,61 @@ def test_the_scrubber_moves_panels_and_plots_without_a_run(page):
     assert [url for url in asked if re.search("/(queue|call|run)/", url)] == []
 
 
+def test_in_space_the_marks_move_without_the_scene_being_drawn_anew(page):
+    run_briefly(page)
+    page.locator("[data-dims='3']").click()
+    page.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
+    expect(page.locator(".plot:not(.curve) .now circle")).to_have_count(2)
+    page.evaluate("""() => {
+      window.drawn = 0;
+      const { react } = Plotly;
+      Plotly.react = (...all) => { window.drawn += 1; return react(...all); };
+    }""")
+    seen = set()
+    for value in range(6, -1, -1):
+        page.locator(".scrub").fill(str(value))
+        seen.add(tuple(marks(page)))
+        past = page.locator(".plot:not(.curve) .now path[stroke-width='5.4']")
+        assert past.count() == min(value, 4) + value + 2, "a dot an evaluation, and one at x_T"
+    assert len(seen) == 7 and page.evaluate("window.drawn") == 0
+    colours = page.evaluate("""document.querySelector('.plot').data.slice(0, 2)
+      .flatMap(t => [t.line.color, ...t.marker.color])""")
+    assert all(re.fullmatch(r"rgb\(\d+,\d+,\d+\)", colour) for colour in colours), "WebGL adds up"
+    page.screenshot(path=ARTEFACTS / "space.png", full_page=True)
+
+
+def dot(page, plot, name, index):
+    """Where a line's point is on the screen."""
+    page.locator(plot).scroll_into_view_if_needed()
+    return page.evaluate(
+        """([plot, name, index]) => {
+          const groups = [...document.querySelectorAll(`${plot} .scatterlayer .trace`)];
+          const group = groups.find((g) => g.__data__[0].trace.name === name);
+          const point = group.querySelectorAll('.points path')[index];
+          const { x, y, width, height } = point.getBoundingClientRect();
+          return [x + width / 2, y + height / 2];
+        }""",
+        [plot, name, index],
+    )
+
+
+def test_what_is_pointed_at_in_one_plot_is_ringed_in_the_other(page):
+    run_briefly(page)
+    flat, curve = ".plot:not(.curve)", ".curve"
+    for plot, index, other, rings in ((flat, 3, curve, 2), (curve, 2, flat, 1)):
+        place = dot(page, plot, "b", index)
+        page.mouse.move(*place)
+        page.mouse.move(place[0] + 1, place[1])
+        expect(page.locator(f"{other} .pointed")).to_have_count(rings)
+        ring = page.locator(f"{other} .pointed").first.bounding_box()
+        there = dot(page, other, "b", {flat: 3, curve: 2}[other])  # NFE 3 in both
+        assert ring["x"] + ring["width"] / 2 == pytest.approx(there[0], abs=1.5)
+        assert ring["y"] + ring["height"] / 2 == pytest.approx(there[1], abs=1.5)
+        expect(page.locator(f"{plot} .pointed")).to_have_count(0)
+        page.mouse.move(5, 5)
+        expect(page.locator(".pointed")).to_have_count(0)
+
+
 def lines(page, plot):
     """A plot's traces: name, axis, and the NFE of each point."""
     return page.locator(plot).evaluate("""plot => plot.data.filter(t => t.customdata)
@@ -279,17 +336,7 @@ def test_the_curves_show_distortion_and_perception_with_a_ring_for_the_sample(pa
 def test_a_click_on_a_point_shows_its_frame(page, plot):
     run_briefly(page)
     index = {".curve": 2}.get(plot, 3)  # the curve has no point at x_T
-    page.locator(plot).scroll_into_view_if_needed()
-    box = page.evaluate(
-        """([plot, index]) => {
-          const groups = [...document.querySelectorAll(`${plot} .scatterlayer .trace`)];
-          const group = groups.find((g) => g.__data__[0].trace.name === 'b');
-          const point = group.querySelectorAll('.points path')[index];
-          const { x, y, width, height } = point.getBoundingClientRect();
-          return [x + width / 2, y + height / 2];
-        }""",
-        [plot, index],
-    )
+    box = dot(page, plot, "b", index)
     page.mouse.move(*box)
     page.mouse.click(*box)
     expect(page.locator("[data-panel=b] .count em")).to_have_text("3")
@@ -339,6 +386,17 @@ def test_a_pinned_line_stays_while_settings_change_and_leaves_with_its_photo(pag
     wait_for_state(page, "finished")
     assert {name for name, *_ in lines(page, ".plot:not(.curve)")} == {"p1", "a", "b"}
     assert lines(page, ".curve")[0] == ["p1", "y", [1, 2, 3, 3]]
+    slide(page, "NFE", 1)
+    slide(page, "Baseline NFE", 1)
+    page.locator("#run").click()
+    wait_for_state(page, "running", "waiting")
+    wait_for_state(page, "finished")
+    drawn = """name => [...document.querySelectorAll('.scatterlayer .trace')]
+      .filter(g => g.__data__[0].trace.name === name)
+      .flatMap(g => [...g.querySelectorAll('.points path')].map(p => p.style.opacity))"""
+    page.wait_for_function(f"({drawn})('p1').every(opacity => opacity === '1')")
+    page.locator(".scrub").fill("0")  # whole at the end only
+    assert page.evaluate(drawn, "p1").count("1") == 1
     page.screenshot(path=ARTEFACTS / "pinned.png", full_page=True)
     choose_example(page, 2)
     expect(page.locator(".words")).to_contain_text("Lines pinned on another photo are hidden")

@@ -2,10 +2,12 @@
 
 import math
 import pickle
+import re
 import threading
 import time
 
 import gradio as gr
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
@@ -15,6 +17,7 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
 from mrsampler.ui import choices, live, samplers
+from mrsampler.ui.figures import free_side
 from mrsampler.ui.live import Entrant, LiveRace
 from mrsampler.ui.turnstile import Turnstile
 
@@ -165,12 +168,22 @@ def test_the_plot_is_a_plotly_figure_with_a_point_an_evaluation(dimensions):
     assert [len(trace.x) for trace in checked.data] == [4, 6, 3]
     assert [note[0] for note in checked.data[1].customdata] == [0, 1, 2, 3, 4, 5]
     axes = checked.layout.scene if dimensions == 3 else checked.layout
-    assert "% of variance" in axes.xaxis.title.text
+    assert re.search(r"PC 1 · \d+ %", axes.xaxis.title.text)
     if dimensions == 2:
         assert axes.yaxis.scaleanchor == "x", "the axes are not equal"
     else:
         widths = {round(a.range[1] - a.range[0], 6) for a in (axes.xaxis, axes.yaxis, axes.zaxis)}
         assert len(widths) == 1 and axes.aspectmode == "cube", "the axes are not equal"
+
+
+def test_a_label_goes_where_no_line_strikes_it_and_stays_there_as_long_as_it_can():
+    mark, away = np.zeros(2), np.array([[900.0, 900.0]])
+    below = np.stack([np.linspace(-30, 30, 9), np.full(9, -15.0)], axis=1)
+    assert free_side("bottom center", mark, away, 12, 1) == "bottom center"
+    assert free_side("bottom center", mark, below, 12, 1) == "top center"
+    assert free_side("top center", mark, away, 12, 1) == "top center", "it hops back"
+    # Smaller pixels, and the same line passes beneath the label.
+    assert free_side("bottom center", mark, below, 12, 0.1) == "bottom center"
 
 
 def test_the_updates_a_second_are_at_most_twelve():

@@ -152,10 +152,13 @@ def measure(asked: Settings, progress: Callable[[str], None] = lambda doing: Non
         note = f"after one evaluation each: {evaluated:.2f} s"
         yield _row("Run to first streamed frame", first, "s", FIRST_FRAME, note)
 
-        progress("scrubs")
-        scrubs = page.evaluate(_SCRUBS, SCRUBS)
-        note = f"the slowest of {SCRUBS}; median {1000 * median(scrubs):.0f} ms"
-        yield _row("a scrub", max(scrubs), "s", SCRUB, note)
+        for dimensions, name in ((2, "a scrub"), (3, "a scrub in 3-D")):
+            progress(f"scrubs in {dimensions}-D")
+            _turn(page, dimensions)
+            scrubs = page.evaluate(_SCRUBS, SCRUBS)
+            note = f"the slowest of {SCRUBS}; median {1000 * median(scrubs):.0f} ms"
+            yield _row(name, max(scrubs), "s", SCRUB, note)
+        _turn(page, 2)
 
         note = f"{whole:.2f} s and {median(without):.2f} s"
         ratio = median(a["whole"] / b for a, b in zip(with_page, without, strict=True))
@@ -318,8 +321,18 @@ def _run(page: Any) -> dict[str, float]:
     times = page.evaluate(_RUN)
     if times["state"] != "finished":
         raise FailedError(f"a race {times['state']}: {page.locator('.words').inner_text()}")
-    page.wait_for_selector("body[data-outcome]", timeout=60_000)  # its pictures follow
+    page.wait_for_selector("body[data-outcome=there]", timeout=60_000)  # its pictures follow
     return times
+
+
+def _turn(page: Any, dimensions: int) -> None:
+    """The trajectories are drawn in so many dimensions, and at rest."""
+    page.locator(f"[data-dims='{dimensions}']").click()
+    kind = "scatter3d" if dimensions == 3 else "scatter"
+    page.wait_for_function(
+        "kind => document.querySelector('.plot').data?.[0].type === kind", arg=kind
+    )
+    page.wait_for_timeout(1000)
 
 
 def _bare(picture: Path, asked: Settings) -> Callable[[], float]:

@@ -24,6 +24,21 @@ _HOVER = (
 )
 
 
+# Where a label may stand: beside its mark, in the order of preference. In pixels, at least: how far
+# off it begins, half its height, the width of a letter, and the plot's own size on a phone.
+_SIDES = {
+    "bottom center": (0, -1),
+    "top center": (0, 1),
+    "middle left": (-1, 0),
+    "middle right": (1, 0),
+    "bottom left": (-1, -1),
+    "bottom right": (1, -1),
+    "top left": (-1, 1),
+    "top right": (1, 1),
+}
+_OFF, _HALF, _LETTER, _PLOT = 8.0, 8.0, 6.6, 300.0
+
+
 @dataclass(frozen=True)
 class Line:
     """A sampler in the plot."""
@@ -46,6 +61,7 @@ class TrajectoryPlot:
             line.key: [] for line in lines
         }
         self._reach: dict[int, NDArray[np.float64]] = {}
+        self._sides = {"x_T": "middle left", "degraded": "top center", "truth": "bottom center"}
 
     def add(self, key: str, step: Step, psnr: float | None) -> None:
         """A sampler's new step; its x_t becomes a point."""
@@ -63,8 +79,8 @@ class TrajectoryPlot:
         # What is pinned lies beneath.
         lines = [*self._lines[2:], *self._lines[:2]]
         traces = [self._trace(line, points[line.key], dimensions) for line in lines]
-        traces.append(self._landmarks(points, dimensions))
         axes = self._axes(np.concatenate(list(points.values())), projection.share)
+        traces.append(self._landmarks(points, dimensions, axes))
         layout: dict[str, Any] = {
             "uirevision": "keep",
             "paper_bgcolor": "rgba(0,0,0,0)",
@@ -101,13 +117,27 @@ class TrajectoryPlot:
             "hovertemplate": _HOVER,
         }
 
-    def _landmarks(self, points: dict[str, NDArray[np.float64]], dimensions: int) -> dict[str, Any]:
+    def _landmarks(
+        self, points: dict[str, NDArray[np.float64]], dimensions: int, axes: dict[str, Any]
+    ) -> dict[str, Any]:
         start = points[self._lines[0].key][:1]
-        places = [("x<sub>T</sub>", start, "circle-open", INK, 9, "middle left")]
-        places.append(("degraded \u03bc", points["degraded"], "square", GREY, 11, "top center"))
+        if dimensions == 2:
+            marks = {"x_T": start, **points}
+            pixel = max(np.ptp(axes[name]["range"]) for name in ("xaxis", "yaxis")) / _PLOT
+            for name, letters in (("x_T", 2), ("degraded", 10), ("truth", 12)):
+                if name in marks:
+                    others = [_dense(xy) for other, xy in marks.items() if other != name]
+                    self._sides[name] = free_side(
+                        self._sides[name], marks[name][0], np.concatenate(others), letters, pixel
+                    )
+        sides = self._sides
+        places = [("x<sub>T</sub>", start, "circle-open", INK, 9, sides["x_T"])]
+        places.append(
+            ("degraded \u03bc", points["degraded"], "square", GREY, 11, sides["degraded"])
+        )
         if "truth" in points:
             star = "star" if dimensions == 2 else "diamond"
-            places.append(("ground truth", points["truth"], star, INK, 15, "bottom center"))
+            places.append(("ground truth", points["truth"], star, INK, 15, sides["truth"]))
         scale = 1 if dimensions == 2 else 0.5
         return {
             "type": "scatter" if dimensions == 2 else "scatter3d",
@@ -139,16 +169,46 @@ class TrajectoryPlot:
         axes: dict[str, Any] = {}
         for i in range(dimensions):
             spread = float((high - low)[i]) * 0.62 + half * 0.1 if dimensions == 2 else half
+            of = " of variance" if dimensions == 2 else ""
             axes["xyz"[i] + "axis"] = {
-                "title": {"text": f"PC {i + 1} \u00b7 {100 * share[i]:.0f} % of variance"},
+                "title": {"text": f"PC {i + 1} \u00b7 {100 * share[i]:.0f} %{of}"},
                 "range": [float(middle[i] - spread), float(middle[i] + spread)],
                 "color": INK,
                 "gridcolor": GRID,
                 "zeroline": False,
                 "showticklabels": False,
-                **({"showbackground": False} if dimensions == 3 else {}),
+                **({"showbackground": False, "showspikes": False} if dimensions == 3 else {}),
             }
         return axes
+
+
+def free_side(
+    now: str, mark: NDArray[np.float64], others: NDArray[np.float64], letters: int, pixel: float
+) -> str:
+    """The side of a mark where a label of so many letters is struck by none of the other points.
+
+    It stays where it is `now` for as long as it can, so that it does not hop; where no side is
+    free, the freest. `mark` (2,), `others` (n, 2), `pixel` in their unit.
+    """
+    half = np.array([letters * _LETTER / 2, _HALF])
+
+    def room(side: str) -> float:
+        middle = mark + np.array(_SIDES[side]) * (half + _OFF) * pixel
+        return float((np.abs(others - middle) / pixel - half).max(axis=1).min())
+
+    if room(now) > 0:
+        return now
+    free = [side for side in _SIDES if room(side) > 0]
+    return free[0] if free else max(_SIDES, key=room)
+
+
+def _dense(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With points on the line between each two, which strikes a label as well."""
+    if len(points) < 2:
+        return points
+    shares = np.linspace(0, 1, 8, endpoint=False)[:, None, None]
+    between = points[:-1] + shares * (points[1:] - points[:-1])
+    return np.concatenate([between.reshape(-1, points.shape[1]), points[-1:]])
 
 
 def pinned(figures: dict[str, Any], key: str, line: Line) -> dict[str, Any]:

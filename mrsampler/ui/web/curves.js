@@ -28,11 +28,11 @@ function trace(line, names, x, y, axes) {
   return {
     type: 'scatter', mode: 'lines+markers', name: line.key, meta: line.label, ...axes,
     x: dots.map(x), y: dots.map(y),
-    line: { color: colour, width: pins.includes(line) ? 1.5 : 2, dash: pins.includes(line) ? 'dot' : 'solid' },
+    line: { color: colour, width: 2, dash: pins.includes(line) ? 'dot' : 'solid' },
     marker: {
-      color: colour, size: dots.map((dot) => (ring(dot) ? 9 : 5)),
+      color: colour, size: dots.map((dot) => (ring(dot) ? 13 : 5)),
       symbol: dots.map((dot) => (ring(dot) ? 'circle-open' : 'circle')),
-      line: { width: dots.map((dot) => (ring(dot) ? 2.5 : 0)), color: colour },
+      line: { width: dots.map((dot) => (ring(dot) ? 2 : 0)), color: colour },
     },
     customdata: dots.map((dot) => [dot.state.nfe, dot.state.seconds.toFixed(2), ring(dot) ? 'the sample' : 'x̂₀',
       names.map((name) => `${METRICS[name].title.replace(/ [↑↓]$/, '')} ${value(dot.state, name, dot.of).toFixed(METRICS[name].digits)}`).join('<br>')]),

@@ -1,7 +1,8 @@
 // The plots' canvas, and on the first of them the trajectories as Python has projected them.
 const css = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
 const COLOURS = { a: '#0072B2', b: '#D55E00', p1: '#CC79A7', p2: '#56B4E9', p3: '#009E73' };
-const FAINT = 0.18; // what lies ahead of the frame that is looked at
+const dark = () => document.body.classList.contains('dark');
+const faint = () => (dark() ? 0.3 : 0.18); // what lies ahead of the frame that is looked at
 const SVG = 'http://www.w3.org/2000/svg';
 
 class Canvas {
@@ -9,7 +10,6 @@ class Canvas {
   constructor(plot, make) {
     const over = document.createElementNS(SVG, 'svg');
     over.classList.add('now');
-    plot.after(over);
     Object.assign(this, { plot, make, over, drawing: false, again: false, wired: false });
   }
   async draw() {
@@ -25,6 +25,7 @@ class Canvas {
       layout.hoverlabel = { font: { family: layout.font.family } };
       await Plotly.react(this.plot, data, layout, { displayModeBar: false, responsive: true, doubleClick: 'reset' });
       this.wire();
+      this.follow();
     } finally {
       this.drawing = false;
       if (this.again) { this.again = false; requestAnimationFrame(() => this.draw()); }
@@ -38,27 +39,83 @@ class Canvas {
   // Where each line is now: drawn over the plot, for a redraw would take longer than a scrub may.
   mark() {
     this.over.replaceChildren();
-    const axes = this.plot._fullLayout;
     for (const group of this.plot.querySelectorAll('.scatterlayer .trace')) {
-      const trace = group.__data__?.[0]?.trace;
-      if (!trace?.customdata) continue;
-      const here = now(trace.customdata.map((note) => note[0]), trace.name);
-      for (const point of group.querySelectorAll('.points path')) point.style.opacity = point.__data__.i > here ? FAINT : 1;
-      if (here < 0) continue;
-      const [x, y] = ['x', 'y'].map((name) => {
-        const axis = axes[trace[`${name}axis`].replace(name, `${name}axis`)];
-        return axis._offset + axis.d2p(trace[name][here]);
-      });
-      const dot = document.createElementNS(SVG, 'circle');
-      for (const [name, value] of Object.entries({ cx: x, cy: y, r: 6.5, fill: COLOURS[trace.name] })) dot.setAttribute(name, value);
-      this.over.append(dot);
+      const { customdata, name } = group.__data__?.[0]?.trace || {};
+      if (!customdata) continue;
+      const here = now(customdata.map((note) => note[0]), name), ahead = faint();
+      for (const point of group.querySelectorAll('.points path')) point.style.opacity = point.__data__.i > here ? ahead : 1;
     }
+    const lines = (this.plot._fullData || []).filter((trace) => trace.customdata);
+    for (const trace of lines) if (trace.type === 'scatter3d') this.past(trace);
+    for (const trace of lines) {
+      const here = now(trace.customdata.map((note) => note[0]), trace.name), place = here < 0 ? null : this.place(trace, here);
+      if (!place) continue;
+      const onSample = trace.marker.symbol?.[here] === 'circle-open'; // inside its ring, or both are one
+      this.put('circle', { cx: place[0], cy: place[1], r: onSample ? 3.5 : 6.5, fill: COLOURS[trace.name] });
+    }
+    if (!pointed || pointed.on === this) return;
+    for (const trace of lines) {
+      const place = trace.name === pointed.key && this.between(trace, pointed.nfe);
+      if (place) this.put('circle', { class: 'pointed', cx: place[0], cy: place[1], r: 9 });
+    }
+  }
+  put(kind, attributes) {
+    const node = document.createElementNS(SVG, kind);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    this.over.append(node);
+  }
+  // A point of a line, in pixels of the plot.
+  place(trace, index) {
+    const layout = this.plot._fullLayout;
+    if (trace.type === 'scatter3d') {
+      const { glplot, dataScale } = layout.scene?._scene || {};
+      if (!glplot?.cameraParams) return null;
+      const { model, view, projection } = glplot.cameraParams, { l, t, w, h } = layout._size;
+      const point = ['x', 'y', 'z'].map((name, i) => trace[name][index] * dataScale[i]);
+      const [x, y, , depth] = [model, view, projection].reduce(times, [...point, 1]);
+      return [l + w * (0.5 + 0.5 * x / depth), t + h * (0.5 - 0.5 * y / depth)];
+    }
+    return ['x', 'y'].map((name) => {
+      const axis = layout[trace[`${name}axis`].replace(name, `${name}axis`)];
+      return axis._offset + axis.d2p(trace[name][index]);
+    });
+  }
+  // Where a line passes so many evaluations; between two points where none was measured there.
+  between(trace, nfe) {
+    const nfes = trace.customdata.map((note) => note[0]), right = nfes.findIndex((n) => n >= nfe);
+    if (right < 0 || (right === 0 && nfes[0] > nfe)) return null;
+    const left = nfes[right] === nfe ? right : right - 1;
+    const from = this.place(trace, left), to = this.place(trace, right);
+    const share = left === right ? 0 : (nfe - nfes[left]) / (nfes[right] - nfes[left]);
+    return from && to && from.map((value, i) => value + share * (to[i] - value));
+  }
+  // In space the plot holds the whole line, faint; what is past is drawn over it, in full.
+  past(trace) {
+    const here = now(trace.customdata.map((note) => note[0]), trace.name);
+    const places = trace.x.slice(0, here + 1).map((_, i) => this.place(trace, i));
+    if (places.includes(null)) return;
+    const { line, dots, width } = trace.meta.past;
+    if (places.length > 1) this.put('path', { d: `M${places.join('L')}`, stroke: line, 'stroke-width': width });
+    places.forEach((place, i) => this.put('path', { d: `M${place}h0`, stroke: dots[i], 'stroke-width': 3 + width }));
+  }
+  // The marks lie beneath plotly's labels, and follow the camera.
+  follow() {
+    const labels = this.plot.querySelector('.hoverlayer')?.closest('svg');
+    if (labels && labels.previousElementSibling !== this.over) labels.before(this.over);
+    const glplot = this.plot._fullLayout.scene?._scene?.glplot;
+    if (glplot && !glplot.followed) {
+      const render = glplot.onrender;
+      glplot.followed = true;
+      glplot.onrender = () => { render?.(); this.mark(); };
+    }
+    this.mark();
   }
   wire() {
     if (this.wired) return;
     this.wired = true;
     this.plot.on('plotly_afterplot', () => this.mark()); // also after zooming
-    this.mark();
+    this.plot.on('plotly_hover', ({ points: [point] }) => this.point(point));
+    this.plot.on('plotly_unhover', () => this.point(null));
     this.plot.on('plotly_click', ({ points: [point] }) => {
       const key = point.data.name, nfe = point.customdata?.[0];
       if (!KEYS.includes(key) || scrub.disabled) return;
@@ -66,17 +123,39 @@ class Canvas {
       if (index >= 0) { hold(); seek(index); controls(); }
     });
   }
+  // What is pointed at here is ringed in the other plot.
+  point(at) {
+    const nfe = at?.customdata?.[0];
+    pointed = nfe === undefined ? null : { key: at.data.name, nfe, on: this };
+    for (const other of [trajectories, curve]) if (other !== this) other.mark();
+  }
 }
+let pointed = null;
+// A column-major 4 x 4 matrix times a vector.
+const times = (vector, matrix) => [0, 1, 2, 3].map((i) => vector.reduce((sum, value, j) => sum + matrix[4 * j + i] * value, 0));
 
 // How many evaluations a line has made at the frame that is looked at.
 function reached(key) {
   if (frames[at]?.[key]) return frames[at][key].nfe;
+  if (!busy() && at >= frames.length - 1) return Infinity; // it may have taken longer than this race
   const states = pins.find((pin) => pin.key === key)?.states || [];
   return states.findLast((s) => s.step <= at)?.nfe ?? Infinity;
 }
 // The last of a line's points by then; -1 before the first.
 const now = (nfes, key) => nfes.findLastIndex((nfe) => nfe <= reached(key));
-const fainter = (rgba) => rgba.replace(/[\d.]+\)$/, (shade) => `${shade.slice(0, -1) * FAINT})`);
+
+// Pale colours come as rgba, of which a dark page needs less; in space they are mixed with the page's
+// own, since WebGL adds up what shines through.
+const channels = (colour) => (colour.startsWith('#') ? colour.match(/\w\w/g).map((pair) => parseInt(pair, 16)) : colour.match(/[\d.]+/g).map(Number));
+function paler(rgba, share = 1) {
+  const [r, g, b, opacity = 1] = channels(rgba);
+  return [r, g, b, share * (dark() ? 1 - 0.45 * (1 - opacity) : opacity)];
+}
+const sheer = (rgba) => `rgba(${paler(rgba)})`;
+function mixed(rgba, share) {
+  const [r, g, b, opacity] = paler(rgba, share), page = channels(css('--body-background-fill'));
+  return `rgb(${[r, g, b].map((value, i) => Math.round(page[i] + opacity * (value - page[i])))})`;
+}
 
 function themed(value, ink, grid) {
   if (value === 'rgb(1, 2, 3)') return ink;
@@ -89,13 +168,21 @@ let dims = 2;
 const trajectories = new Canvas($('.plot:not(.curve)'), () => {
   if (!figures?.[dims]) return null;
   const figure = themed(figures[dims], css('--body-text-color'), css('--border-color-primary'));
-  for (const { customdata, marker, name } of figure.data) {
+  for (const trace of figure.data) {
+    const { customdata, marker, line } = trace;
     if (!customdata) continue;
-    const large = marker.size.at(-1), small = marker.size.length > 1 ? marker.size[0] : large / 2;
-    if (dims === 2) { marker.size = small; continue; }
-    const here = now(customdata.map((note) => note[0]), name); // no points of their own in WebGL
-    marker.size = marker.size.map((_, i) => (i === here ? large : small));
-    marker.color = marker.color.map((colour, i) => (i > here ? fainter(colour) : colour));
+    const small = marker.size.length > 1 ? marker.size[0] : marker.size[0] / 2;
+    marker.size = marker.size.map(() => small); // the current one is a mark
+    trace.hoverlabel = { bgcolor: COLOURS[trace.name] };
+    if (dims === 2) {
+      marker.color = marker.color.map(sheer);
+      line.color = sheer(line.color);
+      continue;
+    }
+    const past = { line: mixed(line.color), dots: marker.color.map((colour) => mixed(colour)), width: 0.6 * line.width };
+    Object.assign(trace, { meta: { label: trace.meta, past }, hovertemplate: trace.hovertemplate.replace('%{meta}', '%{meta.label}') });
+    marker.color = marker.color.map((colour) => mixed(colour, faint()));
+    line.color = mixed(line.color, faint());
   }
   return figure;
 });
@@ -109,7 +196,7 @@ function drawBoth() {
   curve.draw();
 }
 function markBoth() {
-  if (dims === 3) trajectories.draw(); else trajectories.mark();
+  trajectories.mark();
   curve.mark();
 }
 new MutationObserver(drawBoth).observe(document.body, { attributes: true, attributeFilter: ['class'] });
