@@ -1,5 +1,7 @@
 """Other people's weight files: read for what they hold, or refused with what is wrong."""
 
+import gc
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -21,8 +23,25 @@ def linear():
         lambda weights: {f"module.{name}": value for name, value in weights.items()},
         lambda weights: {"state_dict": weights, "epoch": 3},
         lambda weights: {"params": {f"module.{name}": v for name, v in weights.items()}},
+        lambda weights: {"model": {f"_orig_mod.{name}": v for name, v in weights.items()}},
+        lambda weights: {f"module._orig_mod.{name}": v for name, v in weights.items()},
+        lambda weights: {f"netG.{name}": v for name, v in weights.items()},
+        lambda weights: {"state_dict": {f"model.{n}": v for n, v in weights.items()}, "loops": {}},
+        lambda weights: {"ema": {"state_dict": weights}, "step": torch.tensor(3)},
+        lambda weights: {"ema": {"decay": 0.9}, "model_state_dict": weights},
     ],
-    ids=["bare", "data parallel", "training state", "both"],
+    ids=[
+        "bare",
+        "data parallel",
+        "training state",
+        "both",
+        "compiled",
+        "compiled and parallel",
+        "generator",
+        "lightning",
+        "average",
+        "no average",
+    ],
 )
 @pytest.mark.parametrize("suffix", [".pth", ".pt"])
 def test_what_training_wraps_around_the_weights_is_taken_off(tmp_path, wrap, suffix):
@@ -31,6 +50,14 @@ def test_what_training_wraps_around_the_weights_is_taken_off(tmp_path, wrap, suf
     read = state_dict.read(path)
     assert read.keys() == WEIGHTS.keys()
     assert all(torch.equal(read[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def test_of_several_sets_the_averaged_one_is_taken_and_said_to_be(tmp_path):
+    other = {name: value + 1 for name, value in WEIGHTS.items()}
+    torch.save({"params": other, "params_ema": WEIGHTS}, tmp_path / "both.pth")
+    with pytest.warns(UserWarning, match=r"weights under params_ema are taken, not params$"):
+        read = state_dict.read(tmp_path / "both.pth")
+    assert torch.equal(read["weight"], WEIGHTS["weight"])
 
 
 def test_the_old_format_and_safetensors_are_read_too(tmp_path):
@@ -76,7 +103,13 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path, content):
     [
         ({}, "holds no weights by name"),
         ([torch.zeros(2)], "holds no weights by name"),
+        ({"net": {"weight": 1}, "epoch": 3}, "holds no weights by name, but net, epoch"),
         ({"weight": torch.zeros(2), "epoch": 3}, "holds more than weights by name: epoch"),
+        ({"weight": torch.eye(2).to_sparse()}, "holds sparse weights: weight"),
+        (
+            {"model.weight": torch.zeros(2), "netG.weight": torch.zeros(2)},
+            r"holds more than one network: model\.weight, netG\.weight",
+        ),
     ],
 )
 def test_other_content_is_refused(tmp_path, content, why):
@@ -98,9 +131,37 @@ class Trap:
 def test_nothing_in_a_file_is_run(tmp_path):
     sprung = tmp_path / "sprung"
     torch.save(WEIGHTS | {"trap": Trap(sprung)}, tmp_path / "trap.pth")
-    with pytest.raises(ValueError, match="is damaged, cut short or no file of weights"):
+    with pytest.raises(ValueError, match=r"holds more than tensors: (_?io\.)?open, which would"):
         state_dict.read(tmp_path / "trap.pth")
     assert not sprung.exists()
+
+
+def test_a_whole_network_in_a_file_is_refused_without_advice_to_run_it(tmp_path):
+    torch.save(linear(), tmp_path / "network.pth")
+    with pytest.raises(ValueError) as raised:
+        state_dict.read(tmp_path / "network.pth")
+    why = str(raised.value)
+    assert "network.pth holds more than tensors: torch.nn.modules.linear.Linear" in why
+    assert why.endswith("save the network's state_dict() alone")
+    assert not any(word in why for word in ("\x1b", "weights_only", "safe_globals", "trust"))
+
+
+def test_a_damaged_file_behind_a_link_is_named_with_what_the_link_leads_to(tmp_path):
+    (tmp_path / "blob").write_bytes(b"cut")
+    (tmp_path / "weights.pth").symlink_to(tmp_path / "blob")
+    with pytest.raises(ValueError, match=r"weights\.pth is damaged.*; delete .*/blob and get it"):
+        state_dict.read(tmp_path / "weights.pth")
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_no_file_is_left_open_and_a_network_outlives_its_file(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(WEIGHTS, path)
+    network = linear()
+    state_dict.fill(network, state_dict.read(path))
+    gc.collect()
+    path.write_bytes(b"")
+    assert torch.equal(network.weight, WEIGHTS["weight"])
 
 
 def test_a_missing_file_is_named(tmp_path):
