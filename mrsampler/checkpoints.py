@@ -7,9 +7,10 @@ makes them in NAME.encoder.safetensors. A published checkpoint is brought into t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,6 +55,19 @@ def names() -> list[str]:
 
 
 def _locate(name_or_path: str | Path) -> Path:
+    """The .safetensors file; a published checkpoint is first brought into that form, if need be."""
+    if (path := _local(name_or_path)) is not None:
+        return path
+    if not at_hand(str(name_or_path)):
+        _read_published(str(name_or_path), None)
+    return _converted(str(name_or_path))
+
+
+def _local(name_or_path: str | Path) -> Path | None:
+    """The .safetensors file of a checkpoint; None for a published one.
+
+    Raises FileNotFoundError where there is neither, ValueError for a file that needs adopting.
+    """
     given = Path(name_or_path)
     file = given if given.suffix == ".safetensors" else given.with_name(given.name + ".safetensors")
     # A bare name is looked up here first, then among the bundled ones.
@@ -61,9 +75,9 @@ def _locate(name_or_path: str | Path) -> Path:
     for home in homes:
         if (home / file).is_file():
             return home / file
-    if str(name_or_path) in hub.PUBLISHED:
-        return _converted(str(name_or_path))
-    if given.is_file() and given.suffix in state_dict.SUFFIXES:
+    if hub.published(str(name_or_path)) is not None:
+        return None
+    if given.is_file() and given.suffix.lower() in state_dict.SUFFIXES:
         raise ValueError(
             f"{given} has no card: say with architecture= what it is, one of {', '.join(FOREIGN)}"
         )
@@ -80,35 +94,100 @@ def offered() -> list[str]:
 
 def at_hand(name: str) -> bool:
     """Whether a checkpoint can be read without fetching or converting it first."""
-    if name not in hub.PUBLISHED:
-        return True
-    path = hub.folder(name) / f"{name}.safetensors"
-    return path.is_file() and path.with_suffix(".json").is_file()
+    return hub.published(name) is None or bool(_converted_files(name))
 
 
 def _converted(name: str) -> Path:
-    """A published checkpoint in this library's form, brought into it if need be."""
-    if not at_hand(name):
-        with hub.locked(name):
-            if not at_hand(name):  # another may have done it meanwhile
-                _convert(name)
+    """Where a published checkpoint is in this library's form."""
     return hub.folder(name) / f"{name}.safetensors"
 
 
-def _convert(name: str) -> None:
-    published, (network_file, encoder_file) = hub.PUBLISHED[name], hub.fetch(name)
+def _converted_files(name: str) -> dict[Path, str]:
+    """Its files and their digests, by its card; none unless all are there in full length."""
+    path = _converted(name)
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        files = {path.with_name(file): told for file, told in card["files"].items()}
+        whole = path in files and all(f.stat().st_size == t["size"] for f, t in files.items())
+        return {file: told["sha256"] for file, told in files.items()} if whole else {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _read_published(name: str, device: torch.device | str | None) -> Checkpoint:
+    """From what it was converted to; that is made from its authors' files, or anew if damaged.
+
+    Where its folder cannot be written to, it is read from the authors' files each time.
+    """
+    if (found := _read_converted(name, device)) is not None:
+        return found
+    with hub.locked(name) as writable:
+        if not writable:
+            return _ready(_adopt_published(name), device)
+        # Another may have made it meanwhile.
+        if (found := _read_converted(name, device)) is not None:
+            return found
+        damaged = _converted(name).exists()
+        try:
+            made = _adopt_published(name)
+        except hub.UnavailableError as error:
+            if not damaged:
+                raise
+            raise hub.UnavailableError(
+                f"what {name} was converted to is damaged: delete the folder {hub.folder(name)} "
+                f"and load it again where there is a network ({error})"
+            ) from None
+        _write_converted(name, made)
+        return _ready(made, device)
+
+
+def _read_converted(name: str, device: torch.device | str | None) -> Checkpoint | None:
+    """None where it is not there whole, to the last bit."""
+    files = _converted_files(name)
+    try:
+        if files and all(_digest(file) == digest for file, digest in files.items()):
+            return _read(_converted(name), device)
+    except (FileNotFoundError, ValueError):
+        pass  # removed meanwhile, or not what this version writes
+    return None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _adopt_published(name: str) -> Checkpoint:
+    published, fetched = hub.published(name), hub.fetch(name)
+    assert published is not None
     made = adopt(
-        network_file,
+        fetched.network,
         architecture=published.architecture,
-        encoder=encoder_file,
+        encoder=fetched.encoder,
         target=published.target,
         tasks=published.tasks,
         **published.process,
     )
-    source = {"repository": published.repository, "revision": published.revision}
+    made.card["source"] = {
+        "repository": published.repository,
+        "revision": published.revision,
+        "commits": fetched.commits,
+    }
+    return replace(made, name=name)
+
+
+def _write_converted(name: str, made: Checkpoint) -> None:
+    """Beside what it has been measured to need since, as time steps: that is kept of the card."""
+    path = _converted(name)
+    try:
+        kept = read_card(path)
+    except (FileNotFoundError, ValueError):
+        kept = {}
     network = cast(nn.Module, made.denoiser.network)
-    path = hub.folder(name) / f"{name}.safetensors"
-    save(path, network, made.card | {"source": source}, made.encoder, torch.float32)
+    files = _write_networks(path, network, made.encoder, torch.float32)
+    told = {file.name: {"size": file.stat().st_size, "sha256": _digest(file)} for file in files}
+    made.card.update(kept | made.card | {"files": told})
+    _write_card(path, made.card)
 
 
 def read_card(name_or_path: str | Path) -> dict[str, Any]:
@@ -121,7 +200,10 @@ def read_card(name_or_path: str | Path) -> dict[str, Any]:
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path.name} has no card: {path.stem}.json is missing") from None
+        raise FileNotFoundError(
+            f"{path.name} has no card: {path.stem}.json is missing; of weights that never had one "
+            "say with architecture= what they are"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"the card {path.stem}.json is damaged: {error}") from None
     if not isinstance(card, dict):
@@ -141,9 +223,7 @@ def save(
     The card comes last: where it is, all is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if encoder is not None:
-        _write_weights(_encoder_path(path), encoder, dtype)
-    _write_weights(path, network, dtype)
+    _write_networks(path, network, encoder, dtype)
     _write_card(path, card)
 
 
@@ -151,14 +231,20 @@ def _encoder_path(path: Path) -> Path:
     return path.with_suffix(".encoder.safetensors")
 
 
-def _write_weights(path: Path, network: nn.Module, dtype: torch.dtype) -> None:
-    weights = {
-        name: value.detach().to(dtype).contiguous().cpu()
-        for name, value in network.state_dict().items()
-    }
-    partial = path.with_suffix(".safetensors.part")
-    save_file(weights, partial)
-    partial.replace(path)
+def _write_networks(
+    path: Path, network: nn.Module, encoder: nn.Module | None, dtype: torch.dtype
+) -> list[Path]:
+    """Returns the files that it has written."""
+    parts = {path: network} if encoder is None else {_encoder_path(path): encoder, path: network}
+    for file, part in parts.items():
+        weights = {
+            name: value.detach().to(dtype).contiguous().cpu()
+            for name, value in part.state_dict().items()
+        }
+        partial = file.with_suffix(".safetensors.part")
+        save_file(weights, partial)
+        partial.replace(file)
+    return list(parts)
 
 
 def add_to_card(name_or_path: str | Path, entries: dict[str, Any]) -> Path:
@@ -177,18 +263,25 @@ def _write_card(path: Path, card: dict[str, Any]) -> None:
 def read(name_or_path: str | Path, device: torch.device | str | None = None) -> Checkpoint:
     """A checkpoint by its name or the path of its .safetensors file, in float32.
 
-    A published one is fetched and converted the first time. Raises FileNotFoundError where there is
-    none (UnavailableError where it is published, but cannot be fetched), ValueError where the file
-    or its card is damaged or does not fit the architecture: never a half-loaded network.
+    A published one is fetched and converted the first time, and again if that is damaged; the name
+    may say the revision, as in "daclip-uir@main". Raises FileNotFoundError where there is none
+    (UnavailableError where it is published, but cannot be fetched), ValueError where the file or
+    its card is damaged or does not fit the architecture: never a half-loaded network.
     """
-    path, card = _locate(name_or_path), read_card(name_or_path)
+    path = _local(name_or_path)
+    return _read_published(str(name_or_path), device) if path is None else _read(path, device)
+
+
+def _read(path: Path, device: torch.device | str | None) -> Checkpoint:
+    card = read_card(path)
     encoder = None
     try:
-        network = ARCHITECTURES[card["architecture"]](**card["config"])
+        network = _unfilled(ARCHITECTURES[card["architecture"]], card["config"])
         process = MeanRevertingSDE(**card["process"])
         denoiser, tasks = Denoiser(network, card["target"]), tuple(card["tasks"])
         if "encoder" in card:
-            encoder = ENCODERS[card["encoder"]["architecture"]](**card["encoder"]["config"])
+            kind = ENCODERS[card["encoder"]["architecture"]]
+            encoder = _unfilled(kind, card["encoder"]["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the card {path.stem}.json cannot be used: {error!r}") from None
     _load(network, path)
@@ -224,6 +317,7 @@ def adopt(
     *,
     architecture: str,
     encoder: str | Path | None = None,
+    encoder_heads: int | None = None,
     target: Target = "noise",
     tasks: Sequence[str] = TASKS,
     **process: Any,
@@ -231,26 +325,36 @@ def adopt(
     """A checkpoint from its authors' own .pth, .pt or .safetensors file, which has no card.
 
     The network's settings are read off the shapes of its weights. `architecture` is one of FOREIGN;
-    `encoder` the file with DA-CLIP's image encoder, for a network with contexts; `process` what
-    MeanRevertingSDE takes, `zero_start` being True unless it is given: as IR-SDE's code trains.
+    `encoder` the file with DA-CLIP's image encoder, for a network with contexts, `encoder_heads`
+    its attention heads, which no shape tells, where they are not of 64 channels as CLIP's; `tasks`
+    are those that it was trained on; `process` is what MeanRevertingSDE takes, `zero_start` being
+    True unless it is given: as IR-SDE's code trains.
 
     Raises FileNotFoundError for a file that is not there; ValueError for one that is damaged or of
     another architecture, which lists what is missing, and for settings that do not fit.
     """
     if architecture not in FOREIGN:
         raise ValueError(f"unknown architecture {architecture!r}; choose from {', '.join(FOREIGN)}")
+    tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
     process = {"zero_start": True} | process
     try:
         made_process = MeanRevertingSDE(**process)
     except TypeError as error:
         raise ValueError(f"the process cannot be made: {error}") from None
     network = _from_shapes(FOREIGN[architecture], path)
+    takes, returns = network.config["in_nc"], network.config["out_nc"]
+    if (takes, returns) != (3, 3):
+        raise ValueError(
+            f"the network of {path} takes pictures of {takes} channels and returns {returns}: not "
+            "3, as photos have"
+        )
     card: dict[str, Any] = {
         "architecture": architecture,
         "config": network.config,
         "target": target,
         "process": process,
         "tasks": list(tasks),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
     }
     made_encoder = None
     context_dim = network.config["context_dim"]
@@ -259,7 +363,8 @@ def adopt(
         wanted = "leave encoder= out" if context_dim is None else "give their encoder= file"
         raise ValueError(f"the network of {path} takes {takes}: {wanted}")
     if encoder is not None:
-        made_encoder = _from_shapes(DACLIPImageEncoder, encoder)
+        heads = {} if encoder_heads is None else {"heads": encoder_heads}
+        made_encoder = _from_shapes(DACLIPImageEncoder, encoder, **heads)
         card["encoder"] = {"architecture": "daclip", "config": made_encoder.config}
         if (given := made_encoder.config["output_dim"]) != context_dim:
             raise ValueError(
@@ -268,23 +373,30 @@ def adopt(
             )
     denoiser = Denoiser(network, target)
     name = Path(path).stem
-    return _ready(
-        Checkpoint(name, denoiser, made_process, tuple(tasks), card, made_encoder), device
-    )
+    return _ready(Checkpoint(name, denoiser, made_process, tasks, card, made_encoder), device)
 
 
-def _from_shapes(kind: type[IRSDEUNet] | type[DACLIPImageEncoder], path: str | Path) -> Any:
-    """A network filled from a file that holds its weights and, maybe, what it has no use for."""
+def _from_shapes(
+    kind: type[IRSDEUNet] | type[DACLIPImageEncoder], path: str | Path, **settings: Any
+) -> Any:
+    """A network filled from a file that holds its weights and, maybe, what it has no use for.
+
+    `settings` are those that its shapes do not tell.
+    """
     weights = {
         name: value
         for name, value in state_dict.read(path).items()
         if not name.startswith(kind.NOT_USED)
     }
     try:
-        network = kind(**kind.infer_config(weights))
+        network = _unfilled(kind, kind.infer_config(weights) | settings)
         state_dict.fill(network, weights)
-    except KeyError as error:
-        raise ValueError(f"{path} holds no {kind.__name__}: it lacks {error}") from None
-    except (ArithmeticError, IndexError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} holds no {kind.__name__}: {error}") from None
     return network
+
+
+def _unfilled(kind: type[nn.Module], config: dict[str, Any]) -> Any:
+    """A network whose weights are still to come: of the large ones none is drawn at random."""
+    with torch.device("meta" if kind in (IRSDEUNet, DACLIPImageEncoder) else "cpu"):
+        return kind(**config)

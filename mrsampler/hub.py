@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+import textwrap
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from mrsampler.denoiser import Target
 # huggingface_hub is imported where it is called: most runs need none of it.
 
 _SECONDS = 4.0  # how long to wait for a hub that does not answer
+_KEPT = 60.0  # seconds that its answer is good for
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,19 @@ class UnavailableError(FileNotFoundError):
     """A published checkpoint that is not on this machine and cannot be fetched now."""
 
 
+def published(name: str) -> Published | None:
+    """A published checkpoint by its name, which may say the revision: "daclip-uir@main".
+
+    None where there is no such name.
+    """
+    bare, at, revision = name.partition("@")
+    found = PUBLISHED.get(bare)
+    if found is None or not at:
+        return found
+    # A part of a folder's name, too.
+    return replace(found, revision=revision) if re.fullmatch(r"\w[\w.-]*", revision) else None
+
+
 def folder(name: str) -> Path:
     """Where a published checkpoint's files are: fetched, put there by hand, or converted."""
     from huggingface_hub import constants
@@ -58,68 +77,186 @@ def folder(name: str) -> Path:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Holds a published checkpoint's folder: what is done to it, one process or thread does."""
+def locked(name: str) -> Iterator[bool]:
+    """Holds a published checkpoint's folder: what is done to it, one process or thread does.
+
+    Yields whether the folder can be written to; where it cannot, nothing is held.
+    """
     from huggingface_hub.utils import WeakFileLock
 
-    folder(name).mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(folder(name) / ".lock"):
-        yield
+    with ExitStack() as held:
+        try:
+            folder(name).mkdir(parents=True, exist_ok=True)
+            held.enter_context(WeakFileLock(folder(name) / ".lock"))
+            writable = True
+        except OSError:
+            writable = False
+        yield writable
+
+
+_answers: dict[tuple[Path, tuple[str, ...]], tuple[float, str | None]] = {}
+_asking = threading.Lock()
 
 
 def unavailable(name: str) -> str | None:
     """Why a published checkpoint cannot be had, in a sentence; None where it can.
 
-    Asks the hub for what is not in the folder, and fetches nothing.
+    Asks the hub for what is not on this machine, and fetches nothing. An answer is kept for a
+    minute; then the next is asked for in the background, and the old one given meanwhile.
     """
+    missing = tuple(file for file in _files(name) if _at_hand(name, file) is None)
+    key = folder(name), missing
+
+    def ask() -> None:
+        _answers[key] = time.monotonic(), _reason(name, missing)
+
+    with _asking:  # who comes meanwhile waits for the first answer
+        if key not in _answers:
+            ask()
+        asked, reason = _answers[key]
+        if time.monotonic() - asked > _KEPT:
+            _answers[key] = time.monotonic(), reason
+            threading.Thread(target=ask, daemon=True).start()
+    return reason
+
+
+def _reason(name: str, missing: tuple[str, ...]) -> str | None:
     try:
-        for file in _files(PUBLISHED[name]):
-            if not (folder(name) / file).is_file():
-                _ask(name, file)
+        for file in missing:
+            _ask(name, file)
     except UnavailableError as error:
         return str(error)
     return None
 
 
-def fetch(name: str) -> tuple[Path, Path | None]:
-    """A published checkpoint's network and encoder files, the latter None where it has none.
+@dataclass(frozen=True)
+class Fetched:
+    """The files of a published checkpoint on this machine.
 
-    What is missing from the folder is downloaded into it, with a progress bar; an interrupted
-    download goes on where it stopped. Raises UnavailableError where the hub does not give it.
+    `commits` are those of the repository that they are of, None for one put there by hand.
+    """
+
+    network: Path
+    encoder: Path | None
+    commits: dict[str, str | None]
+
+
+def fetch(name: str) -> Fetched:
+    """A published checkpoint's files, downloaded into the folder unless they are on this machine.
+
+    A download has a progress bar; an interrupted one goes on where it stopped. Raises
+    UnavailableError where the hub does not give it.
     """
     from huggingface_hub import hf_hub_download
 
-    published, here = PUBLISHED[name], folder(name)
-    for file in _files(published):
-        if (here / file).is_file():
-            continue
-        _ask(name, file)  # an answer at once: the download itself would try for half a minute
-        try:
-            hf_hub_download(published.repository, file, revision=published.revision, local_dir=here)
-        except Exception as error:  # whatever the client and what is below it raise
-            raise _unavailable(name, file, error) from error
-    encoder = None if published.encoder is None else here / published.encoder
-    return here / published.network, encoder
+    wanted, here = _wanted(name), folder(name)
+    paths: dict[str | None, Path] = {}
+    for file in _files(name):
+        found = _at_hand(name, file)
+        if found is None:
+            _ask(name, file)  # an answer at once: the download itself would try for half a minute
+            try:
+                found = Path(
+                    hf_hub_download(
+                        wanted.repository, file, revision=wanted.revision, local_dir=here
+                    )
+                )
+            except Exception as error:  # whatever the client and what is below it raise
+                raise _unavailable(name, file, error) from error
+        paths[file] = found
+    commits = {path.name: _commit(path) for path in paths.values()}
+    return Fetched(paths[wanted.network], paths.get(wanted.encoder), commits)
 
 
-def _files(published: Published) -> tuple[str, ...]:
-    return tuple(filter(None, (published.network, published.encoder)))
+def _wanted(name: str) -> Published:
+    found = published(name)
+    assert found is not None, name
+    return found
+
+
+def _files(name: str) -> tuple[str, ...]:
+    wanted = _wanted(name)
+    return tuple(filter(None, (wanted.network, wanted.encoder)))
+
+
+def _at_hand(name: str, file: str) -> Path | None:
+    """Where a file is on this machine: in the folder, or in Hugging Face's own cache."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if (here := folder(name) / file).is_file():
+        return here
+    wanted = _wanted(name)
+    cached = try_to_load_from_cache(
+        wanted.repository, file, cache_dir=constants.HF_HUB_CACHE, revision=wanted.revision
+    )
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _commit(path: Path) -> str | None:
+    """The commit that a file is of, as the client has noted it."""
+    if path.parent.parent.name == "snapshots":
+        return path.parent.name
+    note = path.parent / ".cache" / "huggingface" / "download" / f"{path.name}.metadata"
+    try:
+        commit, _, noted = note.read_text(encoding="utf-8").split()[:3]
+        changed = path.stat().st_mtime - 1 > float(noted)  # since the download, by hand
+    except (OSError, ValueError):
+        return None
+    return None if changed else commit
 
 
 def _ask(name: str, file: str) -> None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    published = PUBLISHED[name]
-    url = hf_hub_url(published.repository, file, revision=published.revision)
+    wanted = _wanted(name)
+    _check_writable(name)
+    url = hf_hub_url(wanted.repository, file, revision=wanted.revision)
     try:
         get_hf_file_metadata(url, timeout=_SECONDS)
     except Exception as error:  # whatever the client and what is below it raise
         raise _unavailable(name, file, error) from error
 
 
+def _check_writable(name: str) -> None:
+    place = folder(name)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        raise UnavailableError(
+            f"{name} is not on this machine, and {place} cannot be written to, so that nothing can "
+            "be fetched; set HF_HOME to a folder that can be"
+        )
+
+
 def _unavailable(name: str, file: str, error: Exception) -> UnavailableError:
-    reason = " ".join(str(error).split("\n\n")[0].split())[:160] or type(error).__name__
     return UnavailableError(
         f"{name} is not on this machine, and {file} cannot be fetched from the repository "
-        f"{PUBLISHED[name].repository} ({reason}); a downloaded copy can be put into {folder(name)}"
+        f"{_wanted(name).repository} ({_why(error)}); a downloaded copy can be put into "
+        f"{folder(name)}"
     )
+
+
+_ANSWERS = {
+    401: "it is not there, or not for everyone",  # what the hub says of both
+    403: "the hub refuses it",
+    404: "the hub has no such file",
+    429: "the hub is asked too often",
+}
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, in a few words."""
+    # By names and attributes: what raises them is another library from version to version.
+    kind, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", 0)
+    if kind == "OfflineModeIsEnabled":
+        return "HF_HUB_OFFLINE is set"
+    if kind == "RevisionNotFoundError":
+        return "the repository has no such revision"
+    if status:
+        return _ANSWERS.get(status, f"the hub answers {status}")
+    if "Timeout" in kind:
+        return "the hub does not answer"
+    if "Connect" in kind or kind == "LocalEntryNotFoundError":
+        return "the hub cannot be reached"
+    text = getattr(error, "strerror", None) or str(error).split("\n\n")[0] or kind
+    return textwrap.shorten(text, 160, placeholder=" ...")

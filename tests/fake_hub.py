@@ -3,6 +3,7 @@
 import hashlib
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import torch
@@ -14,11 +15,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class FakeHub:
     """Serves `files`, contents by "repository/revision/name", and keeps the requests it had.
 
-    The next download is cut off after `cut` bytes, if that is set.
+    The next download is cut off after `cut` bytes, if that is set. Every answer has the `status`,
+    and comes after `hangs` seconds.
     """
 
     def __init__(self):
         self.files, self.requests, self.cut = {}, [], None
+        self.status, self.hangs = None, 0.0
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,9 +35,15 @@ class FakeHub:
 
             def answer(self, body):
                 first = int(re.sub(r"\D", "", self.headers.get("Range", "0").split("-")[0]) or 0)
-                name = self.path.lstrip("/").replace("/resolve/", "/")
+                name = self.path.lstrip("/").replace("/resolve/", "/").replace(COMMIT, "main")
                 if "/resolve/" in self.path:  # the client asks for more, on its own account
                     hub.requests.append((self.command, name, first))
+                time.sleep(hub.hangs)
+                if hub.status is not None:
+                    self.send_response(hub.status)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 content = hub.files.get(name)
                 if content is None:
                     self.send_response(404)

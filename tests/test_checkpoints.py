@@ -5,9 +5,10 @@ import json
 import published
 import pytest
 import torch
-from published import recorded
+from published import recorded, relative_error
 from safetensors.torch import load_file, save_file
 
+import mrsampler as mrs
 from mrsampler import TASKS, checkpoints
 from mrsampler.networks import IRSDEUNet, ResidualUNet
 
@@ -326,15 +327,80 @@ def test_a_network_with_contexts_needs_the_encoder_that_makes_them(tmp_path):
         checkpoints.adopt(network, architecture="irsde-unet", encoder=encoder)
 
 
-def test_a_file_of_another_network_is_refused_with_what_it_lacks(saved, tmp_path):
-    with pytest.raises(ValueError, match=r"holds no IRSDEUNet: it lacks 'init_conv\.weight'"):
-        checkpoints.adopt(saved[0], architecture="irsde-unet")
-    weights = IRSDEUNet(**SINGLE_TASK).state_dict()
-    odd = weights | {"init_conv.weight": torch.zeros(0, 6, 7, 7)}
-    for name, content in (("flat", {"init_conv.weight": torch.zeros(3)}), ("odd", odd)):
-        torch.save(content, tmp_path / f"{name}.pth")
-        with pytest.raises(ValueError, match=rf"{name}\.pth holds no IRSDEUNet"):
-            checkpoints.adopt(tmp_path / f"{name}.pth", architecture="irsde-unet")
+def without(prefix):
+    return lambda weights: {n: w for n, w in weights.items() if not n.startswith(prefix)}
+
+
+def swapped(name, *shape):
+    return lambda weights: weights | {name: torch.zeros(shape)}
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (
+            lambda weights: {"head.weight": torch.zeros(2)},
+            r"lacks init_conv\.weight, final_conv\.weight; it holds head\.weight$",
+        ),
+        (without("downs.1."), r"lacks downs\.1\.3\.weight; it holds .* and \d+ more$"),
+        (without("ups.0.0.mlp"), r"2 of its 87 weights are missing: ups\.0\.0\.mlp\.1\.weight, "),
+        (swapped("init_conv.weight", 3), r"of no possible shape: init_conv\.weight \(3,\)$"),
+        (
+            swapped("init_conv.weight", 0, 6, 7, 7),
+            r"possible shape: init_conv\.weight \(0, 6, 7, 7",
+        ),
+        (swapped("downs.x.3.weight", 3), r"1 more belong to something else: downs\.x\.3\.weight$"),
+        (
+            swapped("downs.99.3.weight", 3, 3),
+            r"lacks downs\.2\.3\.weight, .* and 92 more; it holds",
+        ),
+        (
+            swapped("init_conv.weight", 32, 3, 7, 7),
+            "takes 3 channels, so not those of x and mu: a network that is told nothing of the",
+        ),
+    ],
+)
+def test_a_file_of_another_network_is_refused_with_what_it_lacks(tmp_path, change, why):
+    torch.save(change(IRSDEUNet(**SINGLE_TASK).state_dict()), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=rf"other\.pth holds no IRSDEUNet: .*{why}"):
+        checkpoints.adopt(tmp_path / "other.pth", architecture="irsde-unet")
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (3, 6), (4, 3)])
+def test_a_network_of_other_pictures_than_photos_is_refused_at_once(tmp_path, channels):
+    takes, returns = channels
+    network = IRSDEUNet(in_nc=takes, out_nc=returns, **SINGLE_TASK)
+    torch.save(network.state_dict(), tmp_path / "grey.pth")
+    with pytest.raises(
+        ValueError, match=f"takes pictures of {takes} channels and returns {returns}"
+    ):
+        checkpoints.adopt(tmp_path / "grey.pth", architecture="irsde-unet")
+
+
+def test_the_encoders_heads_can_be_said_and_it_then_returns_what_was_recorded(tmp_path):
+    network, encoder = tmp_path / "network.pth", tmp_path / "encoder.pt"
+    torch.save(recorded("universal_ir_tiny")[1], network)
+    config, weights, recording = recorded("daclip_tiny")
+    torch.save(weights, encoder)
+    loaded = mrs.load(
+        network, "cpu", architecture="irsde-unet", encoder=encoder, encoder_heads=config["heads"]
+    )
+    shown, wrong = loaded.checkpoint.encoder(recording["image"])
+    assert relative_error(shown, recording["image_features"]) < 3e-5
+    assert relative_error(wrong, recording["degradation_features"]) < 3e-5
+    with pytest.raises(ValueError, match=r"encoder\.pt holds no DACLIP.*: 5 heads cannot share"):
+        checkpoints.adopt(network, architecture="irsde-unet", encoder=encoder, encoder_heads=5)
+
+
+def test_nothing_of_the_published_networks_is_drawn_at_random_to_be_thrown_away(adopted):
+    before = torch.get_rng_state()
+    checkpoints.adopt(adopted[0], architecture="irsde-unet")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_single_task_may_be_given_as_a_name(adopted):
+    checkpoint = checkpoints.adopt(adopted[0], architecture="irsde-unet", tasks="rainy")
+    assert checkpoint.tasks == ("rainy",)
 
 
 def test_a_file_without_a_card_is_told_from_one_that_is_not_there(adopted):

@@ -1,13 +1,15 @@
 """The published checkpoint, from a hub on this machine that holds the small reference networks."""
 
-import json
+import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from fake_hub import FakeHub, encoder_file, network_file, saved
+from fake_hub import COMMIT, FakeHub, encoder_file, network_file, saved
 from PIL import Image
 from published import recorded, relative_error
 
@@ -32,6 +34,7 @@ def home(monkeypatch, path):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HOME", str(path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(path / "hub"))
 
 
 @pytest.fixture
@@ -97,7 +100,8 @@ def test_what_has_been_converted_is_never_fetched_again(served):
         assert torch.equal(again.encoder.state_dict()[name], value)
     assert hub.folder("daclip-uir") / "daclip-uir.safetensors" == checkpoints._locate("daclip-uir")
     card = checkpoints.read_card("daclip-uir")
-    assert card["source"] == {"repository": REPOSITORY, "revision": "main"}
+    commits = {NETWORK: COMMIT, ENCODER: COMMIT}
+    assert card["source"] == {"repository": REPOSITORY, "revision": "main", "commits": commits}
 
 
 def test_asked_for_twice_at_once_it_is_fetched_once(served):
@@ -182,21 +186,201 @@ def test_a_foreign_file_is_refused_with_what_is_missing(served, tmp_path):
         shutil.rmtree(hub.folder("daclip-uir"))
 
 
-def test_a_conversion_cut_short_is_made_again(served):
+CONVERTED = ("daclip-uir.json", "daclip-uir.safetensors", "daclip-uir.encoder.safetensors")
+
+
+def lost(path):
+    path.unlink()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    path.write_bytes(content)
+
+
+def emptied(path):
+    path.write_text("{}")
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+@pytest.mark.parametrize("damage", [lost, cut, flipped, emptied])
+def test_a_damaged_conversion_is_made_again_from_the_files_beside_it(served, name, damage):
+    whole = checkpoints.read("daclip-uir")
+    folder = hub.folder("daclip-uir")
+    served.requests.clear()
+    damage(folder / name)
+    if damage is not flipped:
+        assert not checkpoints.at_hand("daclip-uir")
+    again = checkpoints.read("daclip-uir")
+    assert checkpoints.at_hand("daclip-uir") and served.requests == []
+    for a, b in (
+        (whole.denoiser.network, again.denoiser.network),
+        (whole.encoder, again.encoder),
+        (checkpoints.read("daclip-uir").encoder, again.encoder),
+    ):
+        weights = b.state_dict()
+        assert all(torch.equal(value, weights[key]) for key, value in a.state_dict().items())
+
+
+def test_a_damaged_conversion_that_cannot_be_made_again_names_the_folder_to_delete(served):
     checkpoints.read("daclip-uir")
     folder = hub.folder("daclip-uir")
-    (folder / "daclip-uir.json").unlink()
-    assert checkpoints.read("daclip-uir").name == "daclip-uir"
-    assert json.loads((folder / "daclip-uir.json").read_text())["architecture"] == "irsde-unet"
-    (folder / "daclip-uir.safetensors").unlink()
-    assert checkpoints.read("daclip-uir").name == "daclip-uir"
-
-
-def test_an_encoder_lost_from_the_folder_is_missed_by_name(served):
-    checkpoints.read("daclip-uir")
-    (hub.folder("daclip-uir") / "daclip-uir.encoder.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"daclip-uir\.encoder\.safetensors is missing"):
+    (folder / NETWORK).unlink()
+    flipped(folder / "daclip-uir.safetensors")
+    served.files.clear()
+    with pytest.raises(hub.UnavailableError, match=rf"is damaged: delete the folder {folder} and"):
         checkpoints.read("daclip-uir")
+
+
+def test_time_steps_fitted_since_outlive_a_conversion_made_again(served):
+    checkpoints.read("daclip-uir")
+    checkpoints.add_to_card("daclip-uir", {"timesteps": {"ddim": {"3": [100.0, 50.0, 0.0]}}})
+    cut(hub.folder("daclip-uir") / "daclip-uir.safetensors")
+    assert checkpoints.read("daclip-uir").card["timesteps"]["ddim"]["3"] == [100.0, 50.0, 0.0]
+    assert checkpoints.at_hand("daclip-uir")
+
+
+def test_the_revision_can_be_said(served, contents):
+    for name, content in contents.items():
+        served.files[f"{REPOSITORY}/v1.0/{name}"] = content
+    del served.files[f"{REPOSITORY}/main/{NETWORK}"]
+    assert hub.unavailable("daclip-uir@v1.0") is None
+    checkpoint = checkpoints.read("daclip-uir@v1.0")
+    assert checkpoint.name == "daclip-uir@v1.0" == checkpoints.read("daclip-uir@v1.0").name
+    assert checkpoint.card["source"]["revision"] == "v1.0"
+    assert checkpoints.at_hand("daclip-uir@v1.0") and not checkpoints.at_hand("daclip-uir")
+    for name in ("daclip-uir@", "daclip-uir@../main", "bundled@main"):
+        with pytest.raises(FileNotFoundError, match="no checkpoint"):
+            checkpoints.read(name)
+
+
+def test_a_copy_put_there_by_hand_is_of_no_known_commit(served, contents):
+    folder = hub.folder("daclip-uir")
+    folder.mkdir(parents=True)
+    (folder / NETWORK).write_bytes(contents[NETWORK])
+    assert hub.fetch("daclip-uir").commits == {NETWORK: None, ENCODER: COMMIT}
+    # What is put in the place of a downloaded one, too.
+    later = time.time() + 100
+    os.utime(folder / ENCODER, (later, later))
+    assert hub.fetch("daclip-uir").commits == {NETWORK: None, ENCODER: None}
+
+
+def test_a_copy_in_hugging_faces_own_cache_is_used_without_a_network(served, monkeypatch):
+    from huggingface_hub import constants, hf_hub_download
+
+    for name in (NETWORK, ENCODER):
+        hf_hub_download(REPOSITORY, name, cache_dir=constants.HF_HUB_CACHE)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.unavailable("daclip-uir") is None
+    checkpoint = checkpoints.read("daclip-uir")
+    assert checkpoint.card["source"]["commits"] == {NETWORK: COMMIT, ENCODER: COMMIT}
+    assert not (hub.folder("daclip-uir") / NETWORK).exists(), "a copy of a copy"
+
+
+def test_in_a_folder_that_cannot_be_written_to_it_is_read_into_memory(
+    offline, contents, monkeypatch
+):
+    folder = hub.folder("daclip-uir")
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+    def refuse(*given, **options):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("huggingface_hub.utils.WeakFileLock", refuse)
+    checkpoint = checkpoints.read("daclip-uir")
+    assert checkpoint.name == "daclip-uir" and checkpoint.encoder is not None
+    assert sorted(path.name for path in folder.iterdir()) == sorted(contents)
+
+
+def test_a_home_that_cannot_be_gets_a_sentence(served, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    home(monkeypatch, tmp_path / "file" / "below")
+    with pytest.raises(hub.UnavailableError) as raised:
+        checkpoints.read("daclip-uir")
+    why = str(raised.value)
+    assert why == hub.unavailable("daclip-uir")
+    assert f"{tmp_path / 'file'} cannot be written to" in why and "HF_HOME" in why
+
+
+def test_the_hub_is_asked_at_most_once_a_minute_whatever_it_answers(served, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(hub, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with ThreadPoolExecutor() as threads:
+        assert list(threads.map(hub.unavailable, ["daclip-uir"] * 5)) == [None] * 5
+    assert len(served.requests) == 2
+    now[0] += 59
+    served.files.clear()
+    assert hub.unavailable("daclip-uir") is None and len(served.requests) == 2
+    now[0] += 2  # the old answer, while the next is asked for
+    assert hub.unavailable("daclip-uir") is None
+    soon(lambda: hub.unavailable("daclip-uir") is not None)
+    now[0] += 59
+    assert NETWORK in hub.unavailable("daclip-uir") and len(served.requests) == 3
+
+
+def soon(true):
+    """Waits for what another thread does."""
+    for _ in range(500):
+        if true():
+            return
+        time.sleep(0.01)
+    pytest.fail("never")
+
+
+def test_a_hub_that_hangs_is_waited_for_by_the_first_visitor_alone(served, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(hub, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(hub, "_SECONDS", 0.3)
+    served.hangs = 0.6
+    assert "the hub does not answer" in hub.unavailable("daclip-uir")
+    now[0] += 100
+    began = time.perf_counter()
+    assert "the hub does not answer" in hub.unavailable("daclip-uir")
+    assert time.perf_counter() - began < 0.2
+
+
+def test_a_file_put_there_by_hand_is_noticed_at_once(offline, contents):
+    assert hub.unavailable("daclip-uir")
+    folder = hub.folder("daclip-uir")
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    assert hub.unavailable("daclip-uir") is None
+
+
+@pytest.mark.parametrize(
+    "status, why",
+    [
+        (401, "it is not there, or not for everyone"),
+        (404, "the hub has no such file"),
+        (429, "the hub is asked too often"),
+        (503, "the hub answers 503"),
+    ],
+)
+def test_what_the_hub_answers_is_said_in_few_words(served, status, why):
+    served.status = status
+    assert f"({why}); a downloaded copy" in hub.unavailable("daclip-uir")
+
+
+def test_no_hub_and_offline_mode_are_told_apart(offline, monkeypatch):
+    from huggingface_hub import constants
+
+    with pytest.raises(hub.UnavailableError, match=r"\(the hub cannot be reached\)"):
+        hub.fetch("daclip-uir")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(hub.UnavailableError, match=r"\(HF_HUB_OFFLINE is set\)"):
+        hub.fetch("daclip-uir")
+
+
+def test_a_long_reason_is_cut_between_words():
+    assert hub._why(ValueError("long words " * 100)).endswith(" long words ...")
 
 
 def photo():

@@ -13,6 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mrsampler.state_dict import require
+
 
 class AttentionBlock(nn.Module):
     """Self-attention and a feed-forward layer over x (B, N, width), each added to it."""
@@ -97,6 +99,8 @@ class DACLIPImageEncoder(nn.Module):
 
     `image` is (B, 3, image_size, image_size), normalised as CLIP's are. The contexts are as the
     universal-IR network takes them: of no particular length. The default is ViT-B/32.
+
+    Raises ValueError for a width that its heads cannot share.
     """
 
     NOT_USED: tuple[str, ...] = (
@@ -124,6 +128,8 @@ class DACLIPImageEncoder(nn.Module):
         output_dim: int = 512,
     ):
         super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"{heads} heads cannot share {width} channels")
         self.config: dict[str, Any] = {
             "image_size": image_size,
             "patch_size": patch_size,
@@ -147,12 +153,14 @@ class DACLIPImageEncoder(nn.Module):
     def infer_config(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """The settings of a published file, read off its shapes; heads have 64 channels, as CLIP's.
 
-        Raises KeyError with the name of a weight that it would need.
+        Raises ValueError where they are of no such file.
         """
         tower = "clip.visual."
+        prefix = f"{tower}transformer.resblocks."
+        two = ("positional_embedding", "proj", "transformer.resblocks.0.mlp.c_fc.weight")
+        require(weights, {f"{tower}conv1.weight": 4} | {f"{tower}{name}": 2 for name in two})
         width, _, patch_size, _ = weights[f"{tower}conv1.weight"].shape
         tokens = weights[f"{tower}positional_embedding"].shape[0]
-        prefix = f"{tower}transformer.resblocks."
         blocks = {name[len(prefix) :].split(".")[0] for name in weights if name.startswith(prefix)}
         hidden = weights[f"{prefix}0.mlp.c_fc.weight"].shape[0]
         return {

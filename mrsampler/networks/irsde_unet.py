@@ -8,6 +8,7 @@ al., arXiv 2310.01018).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mrsampler.networks.residual_unet import pad_to_multiple
+from mrsampler.state_dict import require
 
 HEAD = 32
 """Channels of an attention head."""
@@ -334,20 +336,26 @@ class IRSDEUNet(nn.Module):
     def infer_config(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """The settings of a published file, read off its shapes.
 
-        Raises KeyError with the name of a weight that it would need.
+        Raises ValueError where they are of no such file, or of a network that is told no mu.
         """
+        require(weights, {"init_conv.weight": 4, "final_conv.weight": 4})
         nf, inputs = weights["init_conv.weight"].shape[:2]
-        depth = 1 + max(
-            (int(name.split(".")[1]) for name in weights if name.startswith("downs.")), default=-1
-        )
-        widths = [weights[f"downs.{level}.3.weight"].shape[0] for level in range(depth)]
+        if inputs % 2:
+            raise ValueError(
+                f"it takes {inputs} channels, so not those of x and mu: a network that is told "
+                "nothing of the degraded image"
+            )
+        levels = [int(n[1]) for name in weights if (n := re.match(r"(?:down|up)s\.(\d+)\.", name))]
+        widest = [f"downs.{level}.3.weight" for level in range(max(levels, default=0) + 1)]
+        require(weights, dict.fromkeys(widest, 4))
+        widths = [weights[name].shape[0] for name in widest]
         degradation = "text_mlp.0.weight" in weights
         transformer = "mid_attn.fn.fn.transformer_blocks.0.attn2.to_k.weight"
         context_dim = None
-        if degradation:
-            context_dim = weights["text_mlp.0.weight"].shape[1]
-        elif transformer in weights:
-            context_dim = weights[transformer].shape[1]
+        for name in ("text_mlp.0.weight", transformer):
+            if name in weights:
+                require(weights, {name: 2})
+                context_dim = weights[name].shape[1]
         return {
             "in_nc": inputs // 2,
             "out_nc": weights["final_conv.weight"].shape[0],
