@@ -21,6 +21,7 @@ from mrsampler.ui import page as whole_page
 from mrsampler.ui import theme, theory
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.theory_figures import (
+    COLOURS,
     PLOTS,
     PROCESSES,
     Choice,
@@ -116,6 +117,34 @@ def test_the_steps_shown_fall_as_the_library_places_them():
     assert gaps == pytest.approx([gaps[0]] * 5, rel=1e-3)
     longest = max(b - a for a, b in pairwise(shown["uniform-t", "x2"]))
     assert f"the longest {longest:.2f}" in sentence
+
+
+def test_the_bars_are_in_the_colour_of_the_prediction():
+    for prediction, colour in COLOURS.items():
+        first, *_ = history(Choice(prediction=prediction))[0]["data"]
+        assert first["marker"]["color"] == colour
+
+
+def test_the_three_sdes_of_the_text_are_those_of_the_code():
+    (mean_reverting, vp, ve), t, d = PROCESSES.values(), 0.3, 1e-6
+    beta = 0.1 + t * (20 - 0.1)
+    assert mean_reverting.diffusion(30.5) == pytest.approx(
+        (mean_reverting.sigma_inf * math.sqrt(2 * mean_reverting.drift(30.5))) ** 2
+    )
+    assert (vp.drift(t), vp.diffusion(t)) == pytest.approx((beta / 2, beta))
+    slope = (ve.sigma(t + d) ** 2 - ve.sigma(t - d) ** 2) / (2 * d)
+    assert (ve.drift(t), ve.diffusion(t)) == pytest.approx((0, slope), rel=1e-6)
+    first = theory.sections()[0]
+    for name in ("mean-reverting", "variance-preserving", "variance-exploding"):
+        assert f"**{name}** SDE" in first
+
+
+def test_a_negative_number_has_a_minus_and_a_name_its_hyphen():
+    said = theory._sentence("mrs-ode-d-2: from -3.67 to 2, uniform-t.")
+    assert "mrs-ode-d-2: from \u22123.67 to 2, uniform-t." in said
+    for choice in CHOICES:
+        for plot in PLOTS.values():
+            assert not re.search(r"(^|\s)-\d", theory._sentence(plot(choice)[1]))
 
 
 def test_the_weights_are_those_of_the_exact_solution_and_average_to_one():
@@ -292,4 +321,8 @@ def test_it_fits_its_window_in_both_themes(address, browser, width, theme):
     with opened(address, browser, width, 900, theme) as page:
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert overflow <= 0, "the tab scrolls sideways"
+        cut = page.locator(".theory-text :is(.katex-display, table)").evaluate_all(
+            "all => all.filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.innerText)"
+        )
+        assert cut == [], "a formula is wider than its column"
         page.screenshot(path=ARTEFACTS / f"theory-{width}-{theme}.png", full_page=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 import gradio as gr
@@ -69,7 +70,9 @@ def shown(*values: Any) -> list[Any]:
 
 
 def _sentence(text: str) -> str:
-    return f'<p class="theory-says">{text}</p>'
+    """The line under a plot, its numbers with a minus and not a hyphen."""
+    signed = re.sub(r"(?<![-\w])-(?=\d)", "\u2212", text)
+    return f'<p class="theory-says">{signed}</p>'
 
 
 def build() -> None:

@@ -25,7 +25,10 @@ PROCESSES: dict[str, Process] = {
     "VE": VESDE(),
 }
 COLOURS: dict[Parameterisation, str] = {"noise": VERMILION, "data": BLUE}
-PALER = (BLUE, "#6aaed6", "#b8d7ea")
+PALER: dict[Parameterisation, tuple[str, str, str]] = {
+    "noise": (VERMILION, "#e99a5f", "#f4cdb0"),
+    "data": (BLUE, "#6aaed6", "#b8d7ea"),
+}
 """Of the newest evaluation and the two before it."""
 
 # Of the paths in one dimension: small enough to see both ends of VE at once.
@@ -229,7 +232,7 @@ def history(choice: Choice) -> Plot:
                 "name": labels[past],
                 "x": steps,
                 "y": _short(y),
-                "marker": {"color": PALER[past]},
+                "marker": {"color": PALER[choice.prediction][past]},
                 "hovertemplate": f"step %{{x}}: %{{y:.3g}}<extra>{labels[past]}</extra>",
             }
         )
