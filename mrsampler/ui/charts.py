@@ -23,7 +23,7 @@ def chart(
     Pointing at a point marks those of the same customdata in the other charts of its `group`.
     """
     script = f'<script src="{served(PLOTLY)}"></script>'
-    named = {"name": name, "label": label, "group": group}
+    named: dict[str, Any] = {"name": name, "label": label, "group": group}
     return gr.HTML(figure, head=script, **named, **web("chart"), **options)
 
 
