@@ -19,6 +19,7 @@ Capture = Callable[[Callable[[], Tensor], torch.device], tuple[Callable[[], None
 
 MOST_GRAPHS = 4
 """Each holds the memory of an evaluation of its shape."""
+_MOST_SHAPES = 64
 
 
 def accelerated(network: Network, device: torch.device) -> Network:
@@ -57,37 +58,56 @@ class Autocast(Wrapped):
 class Graphed(Wrapped):
     """A network whose evaluations are replayed from a graph, one for each shape of its arguments.
 
-    The first call of a shape runs as it is, the second is recorded. A shape whose recording fails
-    runs as it is for good. The last 4 shapes are kept.
+    The first call of a shape runs as it is, the second is recorded, unless `record` did so before.
+    The last 4 graphs are kept. A shape whose recording fails runs as it is from then on, unless 64
+    others come between.
     """
 
     def __init__(self, network: Network, capture: Capture | None = None):
         super().__init__(network)
         self._capture = capture or capture_cuda
-        self._graphs: OrderedDict[Any, _Graph | None] = OrderedDict()
-        self._seen: set[Any] = set()
+        self._graphs: OrderedDict[Any, _Graph] = OrderedDict()
+        self._recordable: OrderedDict[Any, bool] = OrderedDict()  # shapes seen, without a graph
         self._lock = threading.Lock()
 
     def __call__(self, x: Tensor, mu: Tensor, t: float | Tensor, **conditioning: Any) -> Tensor:
         given = {"x": x, "mu": mu, "t": t, **conditioning}
+        key = _kinds(given)
         with self._lock, torch.no_grad():
-            graph = self._graph(given)
+            graph = self._graph(key, given) if key in self._graphs or self._seen(key) else None
             if graph is not None:
                 return graph(given)
         return self.network(**given)
 
-    def _graph(self, given: dict[str, Any]) -> _Graph | None:
-        key = tuple((name, _kind(value)) for name, value in given.items())
+    def record(self, **given: Any) -> None:
+        """Makes the graph of calls with such arguments now, unless there is one."""
+        with self._lock, torch.no_grad():
+            self._graph(_kinds(given), given)
+
+    def _seen(self, key: Any) -> bool:
+        if key in self._recordable:
+            return True
+        self._remember(key, True)
+        return False
+
+    def _remember(self, key: Any, recordable: bool) -> None:
+        self._recordable[key] = recordable
+        self._recordable.move_to_end(key)
+        if len(self._recordable) > _MOST_SHAPES:
+            self._recordable.popitem(last=False)
+
+    def _graph(self, key: Any, given: dict[str, Any]) -> _Graph | None:
         if key not in self._graphs:
-            if key not in self._seen:
-                self._seen.add(key)
+            if not self._recordable.get(key, True):
+                self._remember(key, False)
                 return None
             try:
                 self._graphs[key] = _Graph(self.network, given, self._capture)
             except RuntimeError:
-                self._graphs[key] = None  # eager is slower, not wrong
-            while len(self._graphs) > MOST_GRAPHS:
-                self._graphs.popitem(last=False)
+                self._remember(key, False)  # eager is slower, not wrong
+                return None
+            if len(self._graphs) > MOST_GRAPHS:
+                self._remember(self._graphs.popitem(last=False)[0], True)
         self._graphs.move_to_end(key)
         return self._graphs[key]
 
@@ -120,11 +140,14 @@ class _Graph:
         return held is not None and held[0] is value and held[1] == value._version
 
 
-def _kind(value: Any) -> Any:
-    """What a graph is tied to; the value itself is not."""
-    if isinstance(value, Tensor):
-        return value.shape, value.dtype, value.device
-    return type(value)
+def _kinds(given: dict[str, Any]) -> Any:
+    """What a graph is tied to; the values themselves are not."""
+    return tuple(
+        (name, value.shape, value.dtype, value.device)
+        if isinstance(value, Tensor)
+        else (name, type(value))
+        for name, value in given.items()
+    )
 
 
 def _place(value: Any, device: torch.device) -> Tensor:

@@ -116,11 +116,8 @@ def _make(network: Network, calls: list[_Call]) -> None:
                 first.output = network(**first.given)
                 continue
             rows = [call.given["x"].shape[0] for call in alike]
-            batch = {
-                name: joined([call.given[name] for call in alike], rows, first.given["x"].device)
-                for name in first.given
-            }
-            for call, output in zip(alike, network(**batch).split(rows), strict=True):
+            outputs = network(**batch([call.given for call in alike])).split(rows)
+            for call, output in zip(alike, outputs, strict=True):
                 call.output = output
 
 
@@ -131,6 +128,12 @@ def _alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
         return {n: v.shape[1:] if isinstance(v, Tensor) else type(v) for n, v in given.items()}
 
     return kind(a) == kind(b)
+
+
+def batch(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """The arguments of several calls that differ in values alone, as those of one."""
+    rows, device = [given["x"].shape[0] for given in calls], calls[0]["x"].device
+    return {name: joined([given[name] for given in calls], rows, device) for name in calls[0]}
 
 
 def joined(values: list[Any], rows: list[int], device: torch.device) -> Tensor:

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from mrsampler import checkpoints, photo
-from mrsampler.acceleration import accelerated
-from mrsampler.batching import Batched
+from mrsampler.acceleration import Graphed, accelerated
+from mrsampler.batching import Batched, batch
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.conditioning import conditioning_of
 from mrsampler.denoiser import Denoiser
@@ -128,7 +128,7 @@ class Restorer:
             settings["spacing"] = self.optimised(solver, nfe)
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
-        mu = image[None].to(self.device, torch.float32, memory_format=torch.channels_last)
+        mu = self._degraded(image)
         if max(image.shape[1:]) > tile:
             denoiser = TiledDenoiser(denoiser, mu, tile=tile, on_tile=on_tile)
         return _finite(
@@ -140,6 +140,25 @@ class Restorer:
                 **settings,
             )
         )
+
+    def warm(self, image: Tensor, task: str, *, together: int = 1, tile: int = TILE) -> None:
+        """Does now what the first run at an image's size would be held up by, unless it is done.
+
+        On a GPU: records the graphs of its evaluations, and of those that a race of `together`
+        samplers makes as one. Elsewhere, and for an image that is evaluated by tiles: nothing.
+        """
+        network = self.denoiser.network
+        if not isinstance(network, Graphed) or max(image.shape[1:]) > tile:
+            return
+        mu = self._degraded(image)
+        call = {"x": mu, "mu": mu, "t": float(self.process.T), **self.conditioning(image, task)}
+        network.record(**call)
+        for calls in range(2, together + 1):
+            network.record(**batch([call] * calls))
+
+    def _degraded(self, image: Tensor) -> Tensor:
+        """As the network takes it."""
+        return image[None].to(self.device, torch.float32, memory_format=torch.channels_last)
 
     def race(
         self,
@@ -204,10 +223,10 @@ def load(
 ) -> Restorer:
     """A Restorer from a checkpoint's name or file.
 
-    A name is a bundled one's or a published one's ("daclip-uir"), which is fetched the first time;
-    a .safetensors file has its card beside it. Of a file without a card say the `architecture`
-    ("irsde-unet") and what its shapes do not tell: `max_sigma`, `encoder` and the other `settings`
-    of `checkpoints.adopt`.
+    A name is a bundled one's or a published one's ("daclip-uir", or "daclip-uir@REVISION"), which
+    is fetched the first time; a .safetensors file has its card beside it. Of a file without a card
+    say the `architecture` ("irsde-unet") and what its shapes do not tell: `max_sigma`, `encoder`
+    and the other `settings` of `checkpoints.adopt`.
 
     `device` None takes the GPU where there is one. Raises FileNotFoundError or ValueError, as
     `checkpoints.read` and `checkpoints.adopt` do.

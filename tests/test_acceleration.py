@@ -9,6 +9,8 @@ import copy
 import pytest
 import torch
 
+import mrsampler as mrs
+from mrsampler import Denoiser
 from mrsampler.acceleration import MOST_GRAPHS, Autocast, Graphed, accelerated
 from mrsampler.networks import IRSDEUNet, ResidualUNet
 
@@ -162,6 +164,62 @@ def test_where_recording_fails_the_network_runs_as_it_is_and_is_not_asked_again(
     for t in range(1, 6):
         assert torch.equal(fast(x, mu, float(t)), x * t)
     assert attempts == [x.device]
+
+
+def test_shapes_that_cannot_be_recorded_are_remembered_though_not_without_end():
+    attempts = []
+
+    def failing(run, device):
+        attempts.append(device)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    fast = Graphed(lambda x, mu, t: x * t, failing)
+    for _ in range(3):
+        for wider in range(MOST_GRAPHS + 2):
+            x, mu = images("cpu", size=(8, 8 + wider))
+            fast(x, mu, 2.0)
+            fast(x, mu, 2.0)
+    assert len(attempts) == MOST_GRAPHS + 2
+    for wider in range(200):
+        x = torch.zeros(1, 3, 1, 1 + wider)
+        fast(x, x, 2.0)
+    assert len(fast._recordable) == 64
+
+
+def test_a_graph_recorded_before_the_first_call_serves_it():
+    player = Player()
+    fast = Graphed(lambda x, mu, t: x * t, player)
+    x, mu = images("cpu")
+    for _ in range(2):
+        fast.record(x=x, mu=mu, t=100.0)
+    assert (player.recorded, player.replayed) == (1, 0)
+    assert torch.equal(fast(x, mu, 3.0), 3 * x)
+    assert (player.recorded, player.replayed) == (1, 1)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_after_warming_up_neither_a_run_nor_a_race_records_anything(batches):
+    restorer = mrs.load("bundled", "cpu")
+    restorer.warm(torch.rand(3, 32, 40), "rainy", together=2)  # nothing to do
+    player = Player()
+    restorer.denoiser = Denoiser(Graphed(restorer.denoiser.network, player), "velocity")
+    restorer.batches = batches
+    image = torch.rand(3, 32, 40)
+    entrants = [{"solver": "mrs-ode-d-2", "nfe": 3}, {"solver": "posterior", "nfe": 4}]
+    restorer.warm(image, "rainy", together=len(entrants) if batches else 1)
+    recorded = 2 if batches else 1
+    assert (player.recorded, player.replayed) == (recorded, 0)
+    list(restorer.race(image, "hazy", entrants, seed=3))
+    list(restorer.trajectory(image, "noisy", nfe=2))
+    restorer.warm(image, "rainy", together=len(entrants) if batches else 1)
+    assert player.recorded == recorded and player.replayed == (4 if batches else 7) + 2
+
+
+def test_an_image_evaluated_by_tiles_is_left_to_its_first_evaluation():
+    restorer, player = mrs.load("bundled", "cpu"), Player()
+    restorer.denoiser = Denoiser(Graphed(restorer.denoiser.network, player), "velocity")
+    restorer.warm(torch.rand(3, 32, 1100), "rainy")
+    assert player.recorded == 0
 
 
 def test_an_error_of_the_network_is_the_callers(device):
