@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -55,7 +56,7 @@ class SingleTask:
 class PhotoContexts:
     """What DA-CLIP sees in the photo and finds wrong with it, (1, C) each, on the encoder's device.
 
-    A photo is encoded once: the contexts of the last 16 are remembered, by their pixels.
+    A photo is encoded once: the contexts of the 16 used last are remembered, by their pixels.
     """
 
     note = "detected by the model"
@@ -63,15 +64,18 @@ class PhotoContexts:
     def __init__(self, encoder: DACLIPImageEncoder, image: bool = True, degradation: bool = True):
         self.encoder, self._image, self._degradation = encoder, image, degradation
         self._remembered: OrderedDict[bytes, dict[str, Tensor]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __call__(self, image: Tensor, task: str) -> dict[str, Any]:
         picture = photo.to_pil(image)
         key = hashlib.blake2b(picture.tobytes(), key=b"%dx%d" % picture.size).digest()
-        if key not in self._remembered:
-            self._remembered[key] = self._encode(picture)
-            if len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
-        return dict(self._remembered[key])
+        with self._lock:  # visitors share it
+            if key not in self._remembered:
+                self._remembered[key] = self._encode(picture)
+                if len(self._remembered) > _REMEMBERED:
+                    self._remembered.popitem(last=False)
+            self._remembered.move_to_end(key)
+            return dict(self._remembered[key])
 
     @torch.no_grad()
     def _encode(self, picture: Image.Image) -> dict[str, Tensor]:

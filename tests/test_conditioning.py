@@ -1,5 +1,7 @@
 """What a network is told of a photo: CLIP's preprocessing, and contexts made once a photo."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import published
 import pytest
@@ -121,6 +123,26 @@ def test_only_so_many_photos_are_remembered():
     assert encoder.calls == 17
     told(images[0], "hazy")
     assert encoder.calls == 18
+
+
+def test_the_photo_used_longest_ago_is_forgotten_first():
+    encoder = Counted()
+    told = PhotoContexts(encoder)
+    images = [torch.full((3, 64, 64), level / 20) for level in range(17)]
+    for image in (*images[:16], images[0], images[16], images[0]):
+        told(image, "hazy")
+    assert encoder.calls == 17
+
+
+def test_several_visitors_at_once_get_the_contexts_of_their_photos_each_made_once():
+    encoder = Counted()
+    told = PhotoContexts(encoder)
+    images = [torch.full((3, 64, 64), level / 20) for level in range(4)] * 5
+    with ThreadPoolExecutor(8) as threads:
+        contexts = list(threads.map(lambda image: told(image, "hazy"), images))
+    assert encoder.calls == 4
+    for image, given in zip(images, contexts, strict=True):
+        assert given["image_context"] is told(image, "hazy")["image_context"]
 
 
 @pytest.mark.parametrize("which", ["image", "degradation"])
