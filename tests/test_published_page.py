@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import pytest
@@ -16,7 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 from test_browser import ARTEFACTS, CHROMIUM, FLAGS, ROOT
 
 from mrsampler import checkpoints, hub
-from mrsampler.ui import choices, samplers
+from mrsampler.ui import choices, samplers, session
 
 FOLDER = "weblzw/daclip-uir-ViT-B-32-irsde/main"
 
@@ -53,6 +54,37 @@ def test_a_pick_that_cannot_be_loaded_gets_a_sentence(monkeypatch):
     monkeypatch.setattr(samplers, "load", load)
     with pytest.raises(gr.Error, match="daclip-uir went away"):
         samplers.ready("daclip-uir")
+
+
+def test_visitors_who_come_at_once_have_a_checkpoint_read_once(monkeypatch):
+    read = []
+
+    def load(checkpoint, device):
+        read.append(checkpoint)
+        time.sleep(0.2)
+        return object()
+
+    monkeypatch.setattr(session.restorer, "load", load)
+    monkeypatch.setattr(session, "_loaded", {})
+    with ThreadPoolExecutor() as threads:
+        loaded = list(threads.map(session.load, ["daclip-uir"] * 3 + ["bundled"]))
+    assert sorted(read) == ["bundled", "daclip-uir"]
+    assert len(set(map(id, loaded[:3]))) == 1 and loaded[3] is not loaded[0]
+
+
+def test_what_could_not_be_read_is_tried_again(monkeypatch):
+    answers = iter([hub.UnavailableError("went away"), object()])
+
+    def load(checkpoint, device):
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(session.restorer, "load", load)
+    monkeypatch.setattr(session, "_loaded", {})
+    with pytest.raises(hub.UnavailableError):
+        session.load("daclip-uir")
+    assert session.load("daclip-uir") is session.load("daclip-uir")
 
 
 @contextlib.contextmanager
@@ -116,7 +148,7 @@ def test_it_is_grey_while_the_hub_has_it_not_then_fetched_when_picked_and_raced(
         "NO_PROXY": "127.0.0.1,localhost",
         "OMP_NUM_THREADS": "1",
     }
-    with contextlib.closing(fake), explorer(environment) as url:
+    with explorer(environment) as url:
         menu = opened(page, url)
         grey = menu.locator("option[value='daclip-uir']")
         expect(grey).to_be_disabled()
@@ -129,8 +161,11 @@ def test_it_is_grey_while_the_hub_has_it_not_then_fetched_when_picked_and_raced(
         expect(detail).to_have_text(reason)
         page.screenshot(path=ARTEFACTS / "checkpoint-grey.png")
 
-        fake.files = contents(tmp_path)
+    fake.files = contents(tmp_path)
+    # Another explorer: the answer of the hub is kept for a minute.
+    with contextlib.closing(fake), explorer(environment) as url:
         menu = opened(page, url)
+        grey = menu.locator("option[value='daclip-uir']")
         expect(grey).to_be_enabled(timeout=20_000)
         menu.select_option("daclip-uir")
         told = page.get_by_text("What to undo is detected by the model.")

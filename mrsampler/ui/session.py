@@ -6,7 +6,6 @@ import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,16 @@ device: str | None = None
 """Where the networks run: a torch device, or None for the GPU if there is one."""
 
 
-@cache
+_loaded: dict[str, Restorer] = {}
+_loading: dict[str, threading.Lock] = {}
+
+
 def load(checkpoint: str) -> Restorer:
-    """A checkpoint, read once for all visitors."""
-    return restorer.load(checkpoint, device)
+    """A checkpoint, read once for all visitors, also for those who ask at once."""
+    with _loading.setdefault(checkpoint, threading.Lock()):
+        if checkpoint not in _loaded:
+            _loaded[checkpoint] = restorer.load(checkpoint, device)
+        return _loaded[checkpoint]
 
 
 @dataclass(frozen=True)
