@@ -39,6 +39,7 @@ def test_without_a_gpu_it_measures_the_cpu_and_says_so(capsys, tmp_path):
     assert cells[0] == "32" and float(cells[1]) > 0
     assert cells[3] == cells[7] == ""  # no graph, no count of its memory
     written = json.loads((tmp_path / "costs.json").read_text())
+    assert written["settings"]["parameters"] == 48_975_747
     assert written["settings"]["nfe"] == 1 and len(written["rows"]) == 1
 
 

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mrsampler.bench.gpu import device_costs
+    from mrsampler.networks import IRSDEUNet
 
     tables.check_out(args.out)
     name = loading.device(args.device) or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     except RuntimeError as error:  # out of memory
         raise CommandError(reason(error)) from None
     if args.out is not None:
+        with torch.device("meta"):
+            parameters = sum(weight.numel() for weight in IRSDEUNet().parameters())
         settings = {"device": described, "torch": torch.__version__, "nfe": nfe}
-        COSTS.write(args.out, rows, settings | {"repeats": repeats, "parameters": 48_975_747})
+        COSTS.write(args.out, rows, settings | {"repeats": repeats, "parameters": parameters})
     return 0
