@@ -398,7 +398,7 @@ def ink(page, panel):
           await new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)));
           const canvas = document.querySelector(`.${panel} canvas`), { width } = canvas;
           const { data } = canvas.getContext('2d').getImageData(0, 0, width, width);
-          const [r, g, b] = panel === 'sampler' ? [0, 114, 178] : [0, 158, 115];
+          const [r, g, b] = panel === 'sampler' ? [0, 114, 178] : [23, 25, 29];
           let count = 0;
           for (let i = 0; i < data.length; i += 4) {
             const off = [r, g, b].reduce((sum, v, k) => sum + Math.abs(data[i + k] - v), 0);
@@ -468,6 +468,8 @@ def test_scrubbing_moves_both_panels_and_asks_nobody(page):
     for nfe in (1, 2):  # a step of the solver at a time
         page.locator("button.step").click()
         expect(page.locator(".sampler .count")).to_have_text(f"{nfe} / 8 NFE")
+    page.locator("button.back").click()
+    expect(page.locator(".sampler .count")).to_have_text("1 / 8 NFE")
     page.locator(".scrub").press("ArrowRight")
     assert asked == []
 
@@ -604,6 +606,7 @@ def test_what_cannot_run_is_said_and_the_picture_stays(page):
     box.fill("")
     box.press("Enter")
     expect(page.locator(".say")).to_have_text("The seed must be from 0 to 2147483647.")
+    page.screenshot(path=ARTEFACTS / "playground-failed.png", full_page=True)
     assert ink(page, "exact") > 1000
     box.fill("3")
     box.press("Enter")

@@ -700,7 +700,10 @@ def build() -> None:
                 **web("playground"),
             )
         with gr.Column(elem_id="playground-error"):
-            gr.HTML("<h3>Error against NFE</h3><p>&nbsp;</p>")
+            gr.HTML(
+                "<h3>Error against NFE <span>blue is the solver above, whichever it is; the other "
+                "colours are two to set beside it</span></h3><p>&nbsp;</p>"
+            )
             chart(
                 "playground", "The error against NFE of three solvers", elem_id="playground-chart"
             )

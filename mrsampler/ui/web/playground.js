@@ -1,6 +1,6 @@
 // Particles: the server computes where they are, once a change; here they are drawn and played.
 const $ = (selector) => element.querySelector(selector);
-const page = $('.playground'), play = $('.play'), scrub = $('.scrub'), single = $('.step');
+const page = $('.playground'), play = $('.play'), scrub = $('.scrub'), single = $('.step'), back = $('.back');
 const say = $('.say'), told = $('.lesson'), handle = $('.mu'), pen = $('.pen');
 const still = window.matchMedia('(prefers-reduced-motion: reduce)');
 const [SECONDS, SHADES] = [5, 6];
@@ -234,7 +234,7 @@ function show(u) {
   at = Math.min(scene.frames, Math.max(0, u));
   scrub.value = at;
   const { i } = moment(scene.sampler, at), t = between(scene.t, at), lam = between(scene.lam, at);
-  const time = `t = ${t.toPrecision(3)} · λ = ${lam === null ? '∞' : lam.toFixed(2)}`;
+  const time = `t = ${t.toPrecision(3)} · λ = ${lam === null ? '∞' : lam.toFixed(2).replace('-', '−')}`;
   $('.sampler .count').innerHTML = `<em>${scene.sampler.nfe[i]}</em> / ${scene.budget} NFE`;
   $('.exact .count').textContent = time;
   scrub.setAttribute('aria-valuetext', `${time}, ${scene.sampler.nfe[i]} of ${scene.budget} NFE`);
@@ -242,11 +242,11 @@ function show(u) {
 }
 
 // ---- playing
-function pause() { cancelAnimationFrame(timer); timer = null; play.textContent = '▶'; play.setAttribute('aria-label', 'Play'); }
+function pause() { cancelAnimationFrame(timer); timer = null; play.classList.remove('playing'); play.setAttribute('aria-label', 'Play'); }
 function start() {
   if (!scene) return;
   if (at >= scene.frames) show(0);
-  play.textContent = '❚❚';
+  play.classList.add('playing');
   play.setAttribute('aria-label', 'Pause');
   let last = null;
   const tick = (now) => {
@@ -258,6 +258,7 @@ function start() {
 }
 play.addEventListener('click', () => (timer ? pause() : start()));
 scrub.addEventListener('input', () => { pause(); show(+scrub.value); });
+back.addEventListener('click', () => { pause(); show(scene.sampler.at.findLast((u) => u < at - 1e-6) ?? 0); });
 single.addEventListener('click', () => {
   pause();
   const next = scene.sampler.at.find((u) => u > at + 1e-6);
@@ -276,7 +277,7 @@ let busy = false, again = null, quiet = null;
 function settle(state) {
   page.dataset.state = state;
   const idle = !scene || state === 'empty';
-  for (const control of [play, scrub, single]) control.disabled = idle;
+  for (const control of [play, scrub, single, back]) control.disabled = idle;
   handle.hidden = settings.process !== 'mean-reverting' || idle;
   pen.hidden = settings.density !== props.drawn;
   for (const button of pen.querySelectorAll('button')) button.disabled = !settings.points.length;
@@ -382,10 +383,11 @@ async function learn(index) {
   quiet = null;
   if (latest) { const values = latest; latest = null; turned(values); }
 }
-LESSONS.forEach(({ title }, index) => {
+LESSONS.forEach(({ title, text }, index) => {
   const button = document.createElement('button');
   button.type = 'button';
   button.textContent = title;
+  button.title = text;
   button.addEventListener('click', () => learn(index));
   $('.lessons').append(button);
 });
