@@ -19,10 +19,10 @@ import tqdm
 from PIL import Image, ImageCms
 
 import mrsampler as mrs
-from mrsampler import checkpoints, cli, folder, photo, restorer
+from mrsampler import checkpoints, cli, folder, hub, photo, restorer
 from mrsampler import train as training
 from mrsampler.cli import train as train_command
-from mrsampler.networks import ResidualUNet
+from mrsampler.networks import IRSDEUNet, ResidualUNet
 from mrsampler.solvers import SOLVERS
 
 COMMANDS = [
@@ -622,6 +622,49 @@ def test_contact_sheet(here, capsys, monkeypatch):
     assert asked == [(2, (0.2, 0.5, 1.0), 2), (2, (1.0,), 2)]
 
 
+# --- a checkpoint of one's own
+
+
+@pytest.fixture
+def own(here) -> list[str]:
+    """The options of a single-task network in a file without a card."""
+    torch.manual_seed(0)
+    alone = {"context_dim": None, "use_degra_context": False, "use_image_context": False}
+    network = IRSDEUNet(nf=32, ch_mult=(1, 2), **alone)
+    torch.save(network.state_dict(), "own.pth")
+    return ["--checkpoint", "own.pth", "--architecture", "irsde-unet"]
+
+
+def test_a_checkpoint_of_ones_own_restores_with_what_is_said_of_it(own):
+    run = ["restore", "photo.png", "--task", "rainy", "--nfe", "2", *own]
+    for name, *said in (
+        ("default.png",),
+        ("50.png", "--max-sigma", "50", "--zero-start", "true", "--target", "noise"),
+        ("10.png", "--max-sigma", "10"),
+        ("linear.png", "--schedule", "linear"),
+        ("start.png", "--zero-start", "false"),
+        ("velocity.png", "--target", "velocity"),
+    ):
+        assert cli.main([*run, *said, "--out", name]) == 0
+    default = pixels(Path("default.png"))
+    assert np.array_equal(default, pixels(Path("50.png")))
+    for name in ("10.png", "linear.png", "start.png", "velocity.png"):
+        assert not np.array_equal(default, pixels(Path(name))), name
+
+
+def test_what_is_wrong_with_a_checkpoint_of_ones_own_is_said_in_options(own, crops, capsys):
+    run = ["restore", "photo.png", "--task", "rainy"]
+    line = refused(capsys, *run, "--checkpoint", "own.pth")
+    assert "own.pth has no card: say with --architecture what it is, one of irsde-unet" in line
+    line = refused(capsys, *run, *own, "--encoder", "own.pth")
+    assert "takes no contexts: leave --encoder out" in line
+    line = refused(capsys, *run, "--max-sigma", "10")
+    assert "max_sigma: only for a file without a card, with --architecture" in line
+    assert "own.pth has no card to write to" in refused(capsys, "optimise", *crops, *own)
+    quality = ["bench", "quality", "--images", "clean", "--card", *own]
+    assert "own.pth has no card to write to" in refused(capsys, *quality)
+
+
 # --- bench
 
 
@@ -849,7 +892,7 @@ def test_list_checkpoints_tells_a_damaged_one(tmp_path, checkpoint, monkeypatch,
     (tmp_path / "broken.safetensors").write_text("")
     monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
     assert cli.main(["list", "checkpoints", "--json"]) == 0
-    broken, good = json.loads(capsys.readouterr().out)["checkpoints"]
+    broken, good, *_ = json.loads(capsys.readouterr().out)["checkpoints"]
     assert broken["name"] == "broken" and "broken.json" in broken["error"]
     assert good == {
         "name": "good",
@@ -859,6 +902,25 @@ def test_list_checkpoints_tells_a_damaged_one(tmp_path, checkpoint, monkeypatch,
     }
     assert cli.main(["list", "checkpoints"]) == 0
     assert "1,234,567" in capsys.readouterr().out
+
+
+def test_list_checkpoints_has_the_published_ones_and_whether_they_are_here(
+    tmp_path, monkeypatch, capsys
+):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path))
+    monkeypatch.setattr(hub, "_ask", lambda *given: pytest.fail("asked the hub"))
+    assert cli.main(["list", "checkpoints", "--json"]) == 0
+    *_, listed = json.loads(capsys.readouterr().out)["checkpoints"]
+    assert (listed["name"], listed["target"]) == ("daclip-uir", "noise")
+    assert listed["from"] == "weblzw/daclip-uir-ViT-B-32-irsde, fetched when first used"
+    monkeypatch.setattr(checkpoints, "at_hand", lambda name: True)
+    monkeypatch.setattr(checkpoints, "read_card", lambda name: {"parameters": 48_975_747})
+    assert cli.main(["list", "checkpoints"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("daclip-uir") and line.endswith("irsde, on this machine")
+    assert "48,975,747" in line
 
 
 def test_list_a_section(capsys):

@@ -83,7 +83,7 @@ def _spacings() -> list[dict[str, Any]]:
 
 
 def _checkpoints() -> list[dict[str, Any]]:
-    from mrsampler import checkpoints
+    from mrsampler import checkpoints, hub
 
     found: list[dict[str, Any]] = []
     for name in checkpoints.names():
@@ -98,6 +98,17 @@ def _checkpoints() -> list[dict[str, Any]]:
                 "target": card["target"],
                 "parameters": card.get("parameters"),
                 "minutes trained": card.get("training", {}).get("minutes"),
+            }
+        )
+    for name, published in hub.PUBLISHED.items():
+        here = checkpoints.at_hand(name)
+        when = "on this machine" if here else "fetched when first used"
+        found.append(
+            {
+                "name": name,
+                "target": published.target,
+                "parameters": checkpoints.read_card(name).get("parameters") if here else None,
+                "from": f"{published.repository}, {when}",
             }
         )
     return found

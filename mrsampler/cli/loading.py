@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING, Any
 
+from mrsampler.cli import options
 from mrsampler.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
@@ -38,10 +40,13 @@ def load(args: argparse.Namespace, task: str | None = None, **settings: Any) -> 
     from mrsampler import restorer
 
     try:
-        loaded = restorer.load(args.checkpoint, device(args.device))
+        said = options.checkpoint(args)
+        loaded = restorer.load(args.checkpoint, device(args.device), **said)
         # Settings are checked when a trajectory is made; it does not run before it is asked.
         probe = torch.zeros(3, 32, 32)
         loaded.trajectory(probe, loaded.tasks[0] if task is None else task, **settings)
     except (FileNotFoundError, ValueError) as error:
-        raise CommandError(reason(error)) from None
+        # The library names its arguments, the command line its options.
+        why = re.sub(r"\b(architecture|encoder)=", r"--\1", reason(error))
+        raise CommandError(why) from None
     return loaded

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     if unknown := set(args.solvers) - set(ode_solvers()):
         raise CommandError(f"no ODE solver that follows a grid: {', '.join(sorted(unknown))}")
+    options.check_card(args)
     for folder in (args.images, args.valid):
         if folder is not None:
             files.check_folder(folder)

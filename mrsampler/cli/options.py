@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from mrsampler.cli.errors import CommandError
@@ -131,9 +132,45 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
         "--checkpoint",
         default="bundled",
         metavar="NAME",
-        help="a bundled checkpoint (`mrsampler list checkpoints`) or a .safetensors file with its "
-        ".json card",
+        help="a bundled or published checkpoint (`mrsampler list checkpoints`), the latter also as "
+        "NAME@REVISION; a .safetensors file with its .json card; with --architecture, any file",
     )
+    adopted = command.add_argument_group(
+        "a checkpoint of one's own", "a .pth, .pt or .safetensors file without a card"
+    )
+    adopted.add_argument("--architecture", metavar="NAME", help="what it is: irsde-unet")
+    adopted.add_argument(
+        "--encoder", type=Path, metavar="FILE", help="DA-CLIP's, for a network that takes contexts"
+    )
+    adopted.add_argument(
+        "--max-sigma",
+        type=above_zero,
+        metavar="S",
+        help="its noise, in 1/255 from 1 up (default: 50)",
+    )
+    adopted.add_argument("--schedule", metavar="NAME", help="its noise schedule (default: cosine)")
+    adopted.add_argument(
+        "--zero-start",
+        type=truth,
+        metavar="BOOL",
+        help="whether the schedule starts without noise (default: true, as IR-SDE's code trains)",
+    )
+    adopted.add_argument("--target", metavar="NAME", help="what it predicts (default: noise)")
+
+
+ADOPTED = ("architecture", "encoder", "max_sigma", "schedule", "zero_start", "target")
+
+
+def checkpoint(args: argparse.Namespace) -> dict[str, Any]:
+    """What `add_checkpoint` declares of a file without a card, as `mrsampler.load` takes it."""
+    chosen = {name: getattr(args, name, None) for name in ADOPTED}
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def check_card(args: argparse.Namespace) -> None:
+    """Refuses, before the work, a checkpoint that has no card to write its outcome to."""
+    if args.architecture is not None:
+        raise CommandError(f"{args.checkpoint} has no card to write to")
 
 
 def sampler(args: argparse.Namespace) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     from mrsampler.solvers import BudgetError
 
     tables.check_out(args.out)
+    if args.card:
+        options.check_card(args)
     files.check_folder(args.images)
     paths = folder.pictures(args.images)[: args.photos]
     if not paths:
