@@ -105,7 +105,9 @@ def _race(
     pins: Sequence[Pin],
     stop: threading.Event | None,
 ) -> Iterator[Moment]:
-    live = LiveRace(load(checkpoint), degraded, truth, task, entrants, seed, pins)
+    restorer = load(checkpoint)
+    restorer.warm(degraded, task, together=len(entrants))  # in nobody's time
+    live = LiveRace(restorer, degraded, truth, task, entrants, seed, pins)
     yield from live.moments(stop.is_set if stop else lambda: False)
 
 
@@ -114,7 +116,9 @@ def restoration(
     checkpoint: str, degraded: Tensor, task: str, settings: dict[str, Any]
 ) -> Iterator[tuple[dict[str, Any], Tensor]]:
     """One sampler's run where the GPU is: after each step its numbers and x_t, on the CPU."""
-    for step in load(checkpoint).trajectory(degraded, task, **settings):
+    restorer = load(checkpoint)
+    restorer.warm(degraded, task)  # in nobody's time
+    for step in restorer.trajectory(degraded, task, **settings):
         report = {"nfe": step.nfe, "t": step.t, "lambda": step.lam}
         yield report | {"seconds": round(step.seconds, 4)}, step.x[0].cpu()
 
