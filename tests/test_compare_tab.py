@@ -558,6 +558,11 @@ def test_the_sheet_fills_in_without_a_jump_and_the_curves_with_it(page, slow):
     expect(page.locator("#compare-cost")).to_contain_text("10 runs: 25 evaluations")
     before = boxes(page)
     assert len(before) == 10 and len({tuple(b[2:]) for b in before}) == 1
+    expect(page.locator(".say")).to_contain_text(
+        "Run restores this photo 10 times: 5 samplers at 2 budgets of network evaluations"
+    )
+    faint = "getComputedStyle(document.querySelector('.cell .frame')).backgroundImage"
+    assert page.evaluate(faint).startswith('url("data:image/jpeg')
     page.screenshot(path=ARTEFACTS / "compare-empty.png", full_page=True)
     slow.seconds = 0.1
     go(page)
@@ -695,6 +700,31 @@ def test_it_waits_its_turn(page):
         expect(page.locator(".say")).to_contain_text("1 visitor is ahead of you")
         page.screenshot(path=ARTEFACTS / "compare-waiting.png", full_page=True)
     wait_for(page, "finished")
+
+
+@pytest.mark.parametrize("nfes", ["3", "3 5 10", "1 2 3 4 5 6"])
+def test_the_sheet_has_as_many_columns_as_there_are_nfes(page, nfes):
+    give(page, nfes)
+    count = len(nfes.split())
+    columns = page.evaluate(
+        "getComputedStyle(document.querySelector('.sheet')).gridTemplateColumns"
+    )
+    widths = [float(width[:-2]) for width in columns.split()]
+    assert len(widths) == count and max(widths) - min(widths) < 1
+    there = page.locator(".sheet").bounding_box()["width"]
+    assert max(widths) == pytest.approx(400, abs=1) or sum(widths) + 12 * (count - 1) > there - 1
+
+
+def test_on_a_phone_the_sheet_is_in_sight_and_the_settings_unfold(address, browser):
+    with opened(address, browser, 390, 844) as page:
+        assert page.locator("[data-ref=degraded] img").bounding_box()["y"] < 700
+        expect(page.locator("#compare-nfes")).to_be_hidden()
+        more = page.get_by_role("button", name="More settings")
+        expect(more).to_have_attribute("aria-expanded", "false")
+        more.click()
+        expect(more).to_have_attribute("aria-expanded", "true")
+        expect(page.locator("#compare-nfes")).to_be_visible()
+        page.screenshot(path=ARTEFACTS / "compare-390-unfolded.png", full_page=True)
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (390, "light"), (390, "dark")])

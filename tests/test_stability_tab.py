@@ -327,6 +327,9 @@ def page(address, browser, network):
 
 
 def run(page, nfe):
+    more = page.locator(".unfold")
+    if more.is_visible() and more.get_attribute("aria-expanded") == "false":
+        more.click()
     box = page.get_by_label("number input for NFE", exact=True)
     box.fill(str(nfe))
     box.press("Enter")
@@ -452,6 +455,19 @@ def test_another_example_is_shown_at_once_and_its_damage_soon(page):
     page.wait_for_function("was => document.querySelector('.pair img.x').src !== was", arg=before)
     pictures = shown(page)
     assert pictures[0] == pictures[2]
+
+
+def test_on_a_phone_the_pictures_are_in_sight_and_the_settings_unfold(address, browser):
+    with opened(address, browser, 390, 844) as page:
+        box = page.locator(".noise .frame").first.bounding_box()
+        assert box["y"] + box["height"] < 844
+        nfe = page.get_by_label("number input for NFE", exact=True)
+        expect(nfe).to_be_hidden()
+        more = page.get_by_role("button", name="More settings")
+        expect(more).to_have_attribute("aria-expanded", "false")
+        more.click()
+        expect(more).to_have_attribute("aria-expanded", "true")
+        expect(nfe).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -201,7 +201,24 @@ def preview(request: gr.Request, *settings: Any) -> tuple[Any, str]:
     except gr.Error as error:
         return gr.skip(), f"Cannot run: {error.message}"
     SHELF.look(visitor, ask.grid)
-    return told(ask) | {"state": "idle", "say": ask.shown.note or "", "now": None}, cost(ask)
+    say = " ".join(filter(None, (invitation(ask.grid), ask.shown.note)))
+    return told(ask) | {"state": "idle", "say": say, "now": None}, cost(ask)
+
+
+def invitation(grid: Grid) -> str:
+    """What Run will do with an empty sheet; "" once there is something on it."""
+    if not grid.cells or any(cell in grid.results for cell in grid.cells):
+        return ""
+    count, samplers = len(grid.cells), len([name for name in grid.solvers if name])
+    return (
+        f"Run restores this photo {'once' if count == 1 else f'{count} times'}: "
+        f"{_count(samplers, 'sampler')} at {_count(len(grid.nfes), 'budget')} of network "
+        "evaluations, a cell each."
+    )
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
 
 
 def told(ask: Asked) -> dict[str, Any]:
@@ -454,6 +471,7 @@ def build() -> None:
                     list(SOLVERS),
                     groups=choices.solvers(restorer.process),
                     styles=STYLES,
+                    elem_classes="folds",
                     **web("compare.picker"),
                 )
                 nfes = gr.Textbox(
@@ -462,14 +480,20 @@ def build() -> None:
                     info=f"Network evaluations, up to {MOST_NFES} numbers: a column each.",
                     max_lines=1,
                     elem_id="compare-nfes",
+                    elem_classes="folds",
                 )
                 spacing = menu(
                     "Spacing of the steps",
                     "Where each sampler's steps fall.",
                     FITTED,
+                    elem_classes="folds",
                     groups=spacing_groups(),
                 )
-                with gr.Accordion("Advanced", open=False):
+                # On a phone these are folded away, so that the sheet is in sight.
+                for knob in (photo.mode, photo.severity):
+                    knob.elem_classes = ["folds"]
+                given.unfold("compare", "samplers, NFEs, severity")
+                with gr.Accordion("Advanced", open=False, elem_classes="folds"):
                     with_rmse = gr.Checkbox(
                         False,
                         label="Distance to the converged solution",

@@ -46,7 +46,13 @@ def controls() -> Given:
     )
     task = gr.Dropdown(list(TASKS), value=first.task, label="Task", info="Which damage to undo.")
     severity = gr.Slider(
-        0, 1, first.severity, step=0.05, label="Severity", info="More damage.", buttons=[]
+        0,
+        1,
+        first.severity,
+        step=0.05,
+        label="Severity",
+        info="To the right: more damage.",
+        buttons=[],
     )
     quietly: dict[str, Any] = {
         "queue": False,
@@ -59,6 +65,11 @@ def controls() -> Given:
     )
     mode.change(lambda chosen: gr.update(interactive=chosen == CLEAN), mode, severity, **quietly)
     return Given(example, drop, row, mode, task, severity, picked)
+
+
+def unfold(tab: str, what: str) -> None:
+    """On a phone, the button that shows a tab's folded knobs: those of the class "folds"."""
+    gr.HTML(tab=f"#{tab}", what=what, elem_classes="unfolds", **web("unfold"))
 
 
 def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:

@@ -250,7 +250,11 @@ def build() -> None:
                     label="Network",
                     info="What it predicts is converted to what the solver expands.",
                 )
-                with gr.Accordion("Advanced", open=False):
+                # On a phone these are folded away, so that the pictures are in sight.
+                for knob in (photo.mode, photo.severity, solver, nfe, spacing, checkpoint):
+                    knob.elem_classes = ["folds"]
+                given.unfold("stability", "solver, NFE, severity")
+                with gr.Accordion("Advanced", open=False, elem_classes="folds"):
                     seed = gr.Number(
                         0,
                         label="Seed",

@@ -10,7 +10,7 @@ const make = (tag, set = {}, ...children) => {
   return node;
 };
 const place = (row) => `${row.solver} ${row.asked}`;
-let state = null, laid = null, by = 'nfe', sorted = null;
+let state = null, laid = null, backdrop = null, by = 'nfe', sorted = null;
 
 const known = () => state?.cells || [];
 const row = (solver) => state.rows.find((r) => r.solver === solver);
@@ -30,6 +30,7 @@ function lay() {
     if (!source) image.removeAttribute('src'); else if (image.src !== source) image.src = source;
     figure.classList.toggle('unknown', !source);
   }
+  if (pictures.degraded !== backdrop) root.style.setProperty('--degraded', `url("${backdrop = pictures.degraded}")`);
   const { input } = state;
   $('.score').textContent = input ? `${input.psnr.toFixed(2)} dB · SWD ${input.swd.toFixed(3)}` : '\u00a0';
   if (signature === laid) return;
@@ -184,7 +185,7 @@ const HIGHER = ['psnr', 'ssim'];
 function tabulate() {
   const columns = COLUMNS.filter(([name]) => name !== 'rmse' || state.with_rmse);
   const head = make('tr', {}, ...columns.map(([name, title]) => {
-    const button = make('button', { type: 'button', textContent: title });
+    const button = make('button', { type: 'button', textContent: title, title: `Sorts by ${title}; again turns it round` });
     button.dataset.sort = name;
     const th = make('th', { scope: 'col' }, button);
     if (sorted?.name === name) th.setAttribute('aria-sort', sorted.down ? 'descending' : 'ascending');
@@ -371,6 +372,12 @@ function apply() {
   }
   settle(update.state);
 }
+(function title(tries) { // gradio's buttons take no title, and come when they come
+  const [run, stop] = ['run', 'stop'].map((name) => document.getElementById(`compare-${name}`));
+  if (!run || !stop) return void (tries && setTimeout(title, 50, tries - 1));
+  run.title = 'Makes the runs that are not there yet, the cheapest first';
+  stop.title = 'Ends before the next step; what is there stays';
+})(200);
 watch('value', apply);
 tab.addEventListener('asked', () => {
   settle('running');

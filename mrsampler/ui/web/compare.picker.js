@@ -49,6 +49,7 @@ function reflect() {
     const item = document.createElement('li');
     const drop = Object.assign(document.createElement('button'), { type: 'button', textContent: '×' });
     drop.setAttribute('aria-label', `Remove ${labels[name]}`);
+    drop.title = 'Takes its row and its lines away';
     drop.addEventListener('click', () => {
       pick(without(name));
       (list.querySelector('button') || $('summary')).focus();

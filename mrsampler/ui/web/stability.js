@@ -112,6 +112,12 @@ function apply(update) {
   settle(update.state); // the scrubber wakes up once there is something to scrub
   if (BUSY.includes(was) && document.activeElement?.id === 'stability-stop') tab.querySelector('#stability-run').focus();
 }
+(function title(tries) { // gradio's buttons take no title, and come when they come
+  const [run, stop] = ['run', 'stop'].map((name) => document.getElementById(`stability-${name}`));
+  if (!run || !stop) return void (tries && setTimeout(title, 50, tries - 1));
+  run.title = 'Runs both from the same x_T';
+  stop.title = 'Ends before the next step; what is there stays';
+})(200);
 watch('value', () => {
   const update = props.value;
   if (!update?.state) return;
