@@ -523,6 +523,14 @@ def page(address, browser, slow):
         yield page
 
 
+UNEXPLAINED = """tab => [...document.querySelectorAll(`#${tab} :is(input, select, button)`)]
+  .filter((e) => e.offsetParent && !e.matches('.cell, [type=file]'))  // they say themselves
+  .filter((e) => !e.closest('[title]') && !e.getAttribute('aria-describedby'))
+  .filter((e) => !e.closest('.block')?.querySelector('[class*=info]'))
+  .map((e) => e.outerHTML.slice(0, 200))"""
+"""The controls of a tab without a line of help: neither under their label nor as a title."""
+
+
 def give(page, nfes):
     box = page.locator("#compare-nfes :is(input, textarea)")
     box.fill(nfes)
@@ -676,6 +684,13 @@ def test_the_table_and_the_sheet_can_be_taken_away(page):
         page.locator("[data-want=png]").click()
     assert sheet.value.suggested_filename == "compare-rainy.png"
     assert Image.open(sheet.value.path()).width > 800
+
+
+def test_every_control_says_what_it_does(page):
+    page.locator("#compare .label-wrap").click()
+    page.wait_for_function("document.querySelector('#compare-run').title")
+    expect(page.get_by_label("Seed")).to_be_visible()
+    assert page.evaluate(UNEXPLAINED, "compare") == []
 
 
 def test_bad_input_says_what_is_wrong_and_loses_nothing(page):

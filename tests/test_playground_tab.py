@@ -14,6 +14,7 @@ import pytest
 import torch
 from playwright.sync_api import expect, sync_playwright
 from test_browser import ARTEFACTS, CHROMIUM, FLAGS
+from test_compare_tab import UNEXPLAINED
 
 from mrsampler import SOLVERS
 from mrsampler.particles import FRAMES
@@ -600,12 +601,21 @@ def test_a_scene_sets_the_knobs_and_stays_chosen(page):
     page.screenshot(path=ARTEFACTS / "playground-overshoot.png", full_page=True)
 
 
+def test_every_control_says_what_it_does(page):
+    page.locator("#playground .label-wrap").click()
+    expect(page.get_by_label("Playground seed")).to_be_visible()
+    assert page.evaluate(UNEXPLAINED, "playground") == []
+
+
 def test_what_cannot_run_is_said_and_the_picture_stays(page):
     page.get_by_role("button", name="Advanced").click()
     box = page.get_by_label("Playground seed", exact=True)
     box.fill("")
     box.press("Enter")
     expect(page.locator(".say")).to_have_text("The seed must be from 0 to 2147483647.")
+    # The errors stay those of the picture that stays.
+    page.wait_for_function("document.querySelector('#playground-chart .chart').data?.length === 3")
+    expect(page.locator("#playground-error")).not_to_have_class(re.compile("stale"))
     page.screenshot(path=ARTEFACTS / "playground-failed.png", full_page=True)
     assert ink(page, "exact") > 1000
     box.fill("3")

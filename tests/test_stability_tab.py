@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from test_browser import ARTEFACTS, CHROMIUM, FLAGS
+from test_compare_tab import UNEXPLAINED
 
 from mrsampler import Denoiser, MeanRevertingSDE, convergence
 from mrsampler.checkpoints import Checkpoint
@@ -455,6 +456,13 @@ def test_another_example_is_shown_at_once_and_its_damage_soon(page):
     page.wait_for_function("was => document.querySelector('.pair img.x').src !== was", arg=before)
     pictures = shown(page)
     assert pictures[0] == pictures[2]
+
+
+def test_every_control_says_what_it_does(page):
+    page.locator("#stability .label-wrap").click()
+    page.wait_for_function("document.querySelector('#stability-run').title")
+    expect(page.get_by_label("Seed")).to_be_visible()
+    assert page.evaluate(UNEXPLAINED, "stability") == []
 
 
 def test_on_a_phone_the_pictures_are_in_sight_and_the_settings_unfold(address, browser):

@@ -273,7 +273,7 @@ for (const button of element.querySelectorAll('[data-layer]')) {
 }
 
 // ---- asking the server: the latest settings, one question at a time
-let busy = false, again = null, quiet = null;
+let busy = false, again = null, quiet = null, taken = null, measured = null;
 function settle(state) {
   page.dataset.state = state;
   const idle = !scene || state === 'empty';
@@ -301,8 +301,8 @@ async function ask(replay) {
   busy = false;
   if (!answer) fail('No answer from the server: the connection may be lost. Reload the page to go on.');
   else if (answer.error) fail(answer.error);
-  else if (!drawing) take(answer, replay);
-  if (again) { const { replay } = again; again = null; ask(replay); } else if (answer && !answer.error) measure(asked);
+  else if (!drawing) { take(answer, replay); taken = asked; }
+  if (again) { const { replay } = again; again = null; ask(replay); } else measure(taken); // what is shown, though what was asked last failed
 }
 function take(answer, replay) {
   const first = !scene;
@@ -327,10 +327,12 @@ let resting = null;
 const stale = (on) => document.querySelector('#playground-error')?.classList.toggle('stale', on);
 function measure(asked) { // the error against NFE, once nothing has moved for a moment
   clearTimeout(resting);
-  stale(true);
+  stale(asked !== measured);
+  if (asked === measured) return;
   resting = setTimeout(async () => {
     const answer = await server.errors(JSON.parse(asked)).catch(() => undefined);
-    if (!answer || answer.error || asked !== JSON.stringify(settings)) return;
+    if (!answer || answer.error || asked !== taken) return;
+    measured = asked;
     (window.charts ??= {}).playground = answer.figure; // for a chart that is not there yet
     document.dispatchEvent(new CustomEvent('chart', { detail: { name: 'playground', figure: answer.figure } }));
     document.querySelector('#playground-error p').textContent = answer.say || '\u00a0';

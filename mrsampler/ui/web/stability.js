@@ -41,7 +41,7 @@ function show(index) {
     picture(side.querySelector('.over'), map);
     side.querySelector('.none').textContent = map ? '' : why(frame);
     side.querySelector('.count').textContent = `${frame.nfe} / ${total} NFE` + (psnr == null ? '' : ` · ${psnr.toFixed(1)} dB`);
-    side.querySelector('.share').textContent = map ? `${percent(1 - fraction)} of the pixels diverge` : '\u00a0';
+    side.querySelector('.share').textContent = map ? `${percent(1 - fraction)} of pixels diverge` : '\u00a0';
   }
   const where = frame.lam === null ? 'σ = 0' : `λ = ${frame.lam.toFixed(2).replace('-', '−')}`;
   at.textContent = `Step ${index} · ${where}`;
