@@ -200,7 +200,10 @@ def test_a_race_streams_both_samplers_and_their_trajectories(page):
     expect(rows.nth(1)).to_have_text(ours, use_inner_text=True, timeout=20_000)
     expect(page.locator("#outcome")).to_be_visible()
     assert page.locator("#slider img").count() >= 2
-    expect(page.get_by_role("button", name="Download the restored PNG")).to_be_enabled()
+    with page.expect_download(timeout=30_000) as download:
+        page.get_by_role("button", name="Download the restored PNG").click()
+    assert download.value.suggested_filename == "restored-noisy.png"
+    expect(page.locator(".take .note")).to_have_text("Downloaded.")
     box = page.locator("[data-panel=a] .frame").bounding_box()
     assert (box["width"], box["height"]) == (before["width"], before["height"])
     page.screenshot(path=ARTEFACTS / "finished.png", full_page=True)
@@ -343,11 +346,11 @@ def test_a_click_on_a_point_shows_its_frame(page, plot):
     assert count(page, "a") == 3
 
 
-def test_step_before_a_run_starts_one_held_at_x_T_and_each_press_is_an_evaluation(page):
+def test_step_before_a_run_starts_one_held_at_x_T_and_each_press_is_a_step(page):
     choose_example(page, 1)
-    slide(page, "NFE", 3)
-    slide(page, "Baseline NFE", 40)
-    page.get_by_role("button", name="Step: one evaluation on").click()
+    slide(page, "NFE", 100)  # long enough to look at while it runs
+    slide(page, "Baseline NFE", 100)
+    page.get_by_role("button", name="One step on").click()
     page.wait_for_function(
         "+document.querySelector('.scrub').max >= 4 && document.body.dataset.run === 'running'",
         timeout=60_000,
@@ -355,13 +358,13 @@ def test_step_before_a_run_starts_one_held_at_x_T_and_each_press_is_an_evaluatio
     assert count(page, "b") == 0
     expect(page.locator(".held")).to_be_visible()
     for nfe in (1, 2):
-        page.get_by_role("button", name="Step: one evaluation on").click()
+        page.get_by_role("button", name="One step on: 1 NFE each").click()
         assert count(page, "b") == nfe
     page.keyboard.press("ArrowRight")
     assert count(page, "b") == 3
     page.keyboard.press("ArrowLeft")
     assert count(page, "b") == 2
-    page.screenshot(path=ARTEFACTS / "held.png", full_page=True)
+    page.screenshot(path=ARTEFACTS / "held.png")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("Space")  # plays on, to what is newest
     newest = "+document.querySelector('[data-panel=b] em').textContent === +scrub.max"
@@ -613,6 +616,15 @@ def test_a_sampler_that_leaves_some_nfe_is_done(page):
         )
     expect(page.locator("[data-panel=a] b")).to_have_text("Heun")
     expect(page.locator(".results")).to_contain_text("heun, ")
+    step = page.locator("button.step")
+    for index, costs in (
+        (0, "Heun 2 NFE, Euler, published 1 NFE"),
+        (2, "Euler, published 1 NFE"),
+        (3, ""),
+    ):
+        page.locator(".scrub").fill(str(index))
+        said = f"One step on{': ' * bool(costs)}{costs}"
+        expect(step).to_have_attribute("aria-label", said)
 
 
 def test_an_adaptive_sampler_with_too_few_nfe_says_what_it_needs(page):
@@ -623,7 +635,11 @@ def test_an_adaptive_sampler_with_too_few_nfe_says_what_it_needs(page):
     slide(page, "Baseline NFE", 2)
     page.locator("#run").click()
     wait_for_state(page, "failed")
-    expect(page.locator(".words")).to_contain_text("RK45 at tolerance 0.0001 spent its 20")
+    expect(page.locator(".words")).to_have_text(
+        re.compile("RK45 at tolerance 0.0001 spent its 20.*Give it more NFE, or race another")
+    )
+    expect(page.locator(".toast-body")).to_have_count(0)  # it is said once
+    expect(page.locator(".stage")).to_have_attribute("data-state", "failed")
     expect(page.locator("[data-panel=b] .count")).to_have_text(re.compile("^2 / 2 NFE.*done$"))
     page.screenshot(path=ARTEFACTS / "failed.png", full_page=True)
 
@@ -648,7 +664,143 @@ def test_stop_ends_a_long_run_within_two_evaluations(page):
     expect(page.locator(".words")).to_contain_text("Stopped")
     expect(page.locator("#run")).to_be_visible()
     assert page.locator("[data-panel=a] img").get_attribute("src").startswith("data:image/jpeg")
+    page.wait_for_selector("body[data-outcome=there]", timeout=60_000)
+    reached = count(page, "a")
+    expect(page.locator(".take .note")).to_contain_text(f"Stopped at {reached} NFE")
+    expect(page.get_by_role("button", name="command", exact=True)).to_be_disabled()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Python", exact=True).click()
+    expect(page.locator(".take .note")).to_contain_text("Copied.")
+    assert f"step.nfe == {reached}" in page.evaluate("navigator.clipboard.readText()")
     page.screenshot(path=ARTEFACTS / "stopped.png", full_page=True)
+
+
+def test_run_takes_back_what_was_said_of_the_recorded_race_at_once(page):
+    wait_for_recording(page)
+    page.evaluate("""() => {
+      const words = document.querySelector('.words'), badge = document.querySelector('.badge');
+      window.said = [];
+      new MutationObserver(() => window.said.push([words.textContent, badge.hidden]))
+        .observe(words, { childList: true });
+    }""")
+    slide(page, "NFE", 1)
+    slide(page, "Baseline NFE", 1)
+    page.locator("#run").click()
+    wait_for_state(page, "finished")
+    assert page.evaluate("window.said[0]") == ["Starting…", True]
+
+
+def test_a_running_race_keeps_what_is_below_it_in_its_place(page):
+    run_briefly(page)
+    page.wait_for_selector("body[data-outcome=there]", timeout=60_000)
+    page.locator("#slider img").last.wait_for()
+    slide(page, "Baseline NFE", 100)
+    where = """() => [...document.querySelectorAll('.frame, .scrubber, .legend, .plots, #outcome')]
+      .map((e) => Math.round(e.getBoundingClientRect().top + window.scrollY)).join()"""
+    page.evaluate(f"""() => {{
+      window.places = new Set();
+      const look = () => {{ window.places.add(({where})()); requestAnimationFrame(look); }};
+      look();
+    }}""")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.locator("#run").click()
+    page.wait_for_function(
+        "+(document.querySelector('[data-panel=b] .count em')?.textContent || 0) >= 5"
+        " && document.body.dataset.run === 'running'"
+    )
+    expect(page.locator("body")).to_have_attribute("data-outcome", "old")
+    assert page.evaluate("document.querySelector('#outcome').inert"), "it is of the run before"
+    page.screenshot(path=ARTEFACTS / "running.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollHeight") >= height
+    assert len(page.evaluate("[...window.places]")) == 1, "something has jumped"
+    page.locator("#stop").click()
+    wait_for_state(page, "stopped")
+
+
+def test_one_who_waits_sees_the_place_in_the_line_and_the_photo(page, address, browser):
+    slide(page, "NFE", 100)
+    page.locator("#run").click()
+    wait_for_state(page, "running")
+    with opened(address, browser) as other:
+        choose_example(other, 2)
+        shown = "getComputedStyle(document.querySelector('.a .frame'), '::before').backgroundImage"
+        assert "data:image/jpeg" in other.evaluate(shown), "a fresh photo's panels are blank"
+        pick(other, "Baseline", "heun")
+        other.locator("#run").click()
+        wait_for_state(other, "waiting")
+        expect(other.locator(".words")).to_contain_text("1 visitor is ahead of you")
+        expect(other.locator("[data-panel=b] b")).to_have_text("Heun")
+        expect(other.locator(".badge")).to_be_hidden()
+        expect(other.locator("#stop")).to_be_visible()
+        assert "data:image/jpeg" in other.evaluate(shown)
+        other.screenshot(path=ARTEFACTS / "waiting.png", full_page=True)
+        other.locator("#stop").click()
+        wait_for_state(other, "stopped")
+        expect(other.locator(".words")).to_have_text("Stopped before it began.")
+    page.locator("#stop").click()
+    wait_for_state(page, "stopped")
+
+
+def test_a_run_that_cannot_start_says_why_once_and_leaves_the_one_before(page):
+    run_briefly(page)
+    seed = page.get_by_label("Seed", exact=True)
+    seed.fill("-5")
+    page.locator("#run").click()
+    expect(page.locator(".stage")).to_have_attribute("data-state", "refused", timeout=20_000)
+    expect(page.locator(".words")).to_have_text(
+        "The seed must be a whole number from 0 to 2147483647."
+    )
+    expect(page.locator(".toast-body")).to_have_count(0)
+    assert (count(page, "a"), count(page, "b")) == (4, 6)
+    assert "Traceback" not in (ARTEFACTS / "app.log").read_text(encoding="utf-8")
+    page.screenshot(path=ARTEFACTS / "refused.png", full_page=True)
+
+
+def test_every_kind_of_control_shows_the_keyboard_where_it_is(page):
+    wait_for_recording(page)
+    page.keyboard.press("Tab")  # from here on it is the keyboard's
+    for control in (
+        page.get_by_label("range slider for NFE", exact=True),
+        page.get_by_label("number input for NFE", exact=True),
+        page.get_by_label("Seed", exact=True),
+        page.get_by_label("already damaged"),
+        page.get_by_label("Sampler", exact=True),
+        page.get_by_role("button", name="New seed"),
+        page.locator("#run"),
+        page.locator(".scrub"),
+        page.get_by_role("tab", name="Compare"),
+        page.locator("button.theme"),
+    ):
+        control.focus()
+        expect(control).to_have_css("outline-style", "solid")
+        expect(control).to_have_css("outline-width", "2px")
+    page.get_by_label("Task", exact=True).focus()
+    box = page.locator("#restore .wrap-inner:has(input:focus)")
+    assert box.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+
+
+def test_every_button_says_what_it_changes(page):
+    mute = page.locator("#restore button:visible, button.theme").evaluate_all(
+        "all => all.filter(b => !b.title).map(b => b.outerHTML.slice(0, 120))"
+    )
+    assert mute == []
+
+
+def test_on_a_phone_the_race_comes_soon_and_the_tabs_keep_their_order(address, browser):
+    with opened(address, browser, 390, 844) as page:
+        for label in ("Severity", "Baseline NFE"):
+            expect(page.get_by_label(f"number input for {label}", exact=True)).to_be_hidden()
+        for label in ("Task", "Sampler", "number input for NFE"):
+            expect(page.get_by_label(label, exact=True)).to_be_visible()
+        assert page.locator(".panels").bounding_box()["y"] < 760, "the race begins out of sight"
+        page.get_by_role("button", name="Advanced").click()
+        expect(page.get_by_label("number input for Baseline NFE", exact=True)).to_be_visible()
+        tabs = page.locator(".tabs").first.get_by_role("tab")
+        before = tabs.all_text_contents()
+        page.get_by_role("tab", name="How it works").click()
+        expect(page.locator("#theory")).to_be_visible()
+        assert tabs.all_text_contents() == before and before[-1] == "About"
+        expect(page.get_by_role("button", name="More tabs")).to_be_hidden()
 
 
 def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_goes_on(page, tmp_path):

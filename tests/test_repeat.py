@@ -14,6 +14,7 @@ from PIL import Image
 
 from mrsampler import cli, photo
 from mrsampler.examples import examples
+from mrsampler.solvers import BudgetError
 from mrsampler.ui import downloads, link, live, memory, repeat, session
 from mrsampler.ui.figures import Line, pinned, unpinned
 from mrsampler.ui.frames import Kept, within
@@ -21,6 +22,7 @@ from mrsampler.ui.live import Entrant, Still, distances
 from mrsampler.ui.memory import Memory, Run, digest
 from mrsampler.ui.quality import Judge, Quality, lesson
 from mrsampler.ui.repeat import Settings
+from mrsampler.ui.restore import takeaway, why
 
 ENTRANTS = (
     Entrant("a", "MR Sampler SDE d-2", "mrs-sde-d-2", 3, "blend"),
@@ -30,15 +32,22 @@ PHOTO = str(examples()[1].path)
 SEED, SIDE = 7, 96
 
 
-def run(clean, path=PHOTO, name="run 1"):
-    """A run as the page makes it, and the picture that can be downloaded after it."""
+def run(clean, path=PHOTO, name="run 1", until=math.inf):
+    """A run as the page makes it, and the picture that can be downloaded after it.
+
+    The visitor presses Stop once the first sampler has made `until` evaluations.
+    """
+    stop = threading.Event()
     settings = Settings(path, 1, clean, "noisy", 0.35, SEED, SIDE, "bundled", ENTRANTS)
     given = photo.read(path)
     shown = session.subject(given, clean, "noisy", 0.35, SEED, SIDE)
     kept = Run(name, settings, {"photo": digest(given.rgb), "degraded": digest(shown.degraded)})
-    for moment in session.race("bundled", shown, "noisy", list(ENTRANTS), SEED, threading.Event()):
+    for moment in session.race("bundled", shown, "noisy", list(ENTRANTS), SEED, stop):
         kept.add(moment.stills)
         kept.figures = moment.figures
+        if moment.results[0].nfe >= until:
+            stop.set()
+    kept.settings = kept.settings.after(moment.results)
     picture = shown.source.image(moment.results[0].image)
     kept.digests["restored"] = hashlib.sha256(picture.tobytes()).hexdigest()
     return kept, picture
@@ -72,6 +81,42 @@ def test_the_copied_command_makes_the_same_pixels(either, tmp_path, monkeypatch)
         assert again.tobytes() == picture.tobytes()
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_of_a_stopped_run_the_python_stops_there_and_no_command_is_given(
+    clean, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", math.inf)
+    kept, picture = run(clean, until=2)
+    assert kept.settings.stopped == {"a": 2, "b": 2}
+    monkeypatch.chdir(tmp_path)
+    exec(compile(repeat.python(kept.settings), "copied", "exec"), {})
+    with Image.open(tmp_path / "restored.png") as again:
+        assert again.tobytes() == picture.tobytes()
+    told = takeaway(kept.settings)
+    assert told["command"] is None and told["stopped"] == 2
+    record = json.loads(json.dumps(downloads.record(kept), allow_nan=False))
+    assert record["state"] == "stopped" and record["command"] is None
+    assert [sampler["stopped_at_nfe"] for sampler in record["samplers"]] == [2, 2]
+    assert record["sha256"]["restored"] == hashlib.sha256(picture.tobytes()).hexdigest()
+
+
+def test_a_run_stopped_after_its_first_sampler_is_done_is_repeated_whole(monkeypatch):
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", math.inf)
+    kept, _ = run(True, until=3)
+    assert kept.settings.stopped == {"b": 3}
+    assert "break" not in repeat.python(kept.settings)
+    assert takeaway(kept.settings)["command"] and takeaway(kept.settings)["stopped"] is None
+    assert downloads.record(kept)["state"] == "stopped"
+
+
+def test_a_failure_advises_what_the_page_offers():
+    spent = BudgetError("RK45 spent its 20 evaluations: raise nfe or tolerance")
+    assert why(spent).endswith("its 20 evaluations. Give it more NFE, or race another sampler.")
+    assert why(ValueError("no such")) == (
+        "The run failed: no such. Another setting or photo may work."
+    )
+
+
 def test_names_that_would_break_out_of_the_text_are_quoted(made):
     name = 'it\'s "mine"; rm -rf $HOME.jpg'
     odd = Settings(name, None, False, "noisy", 0.0, 0, 256, "bundled", ENTRANTS, device="cpu")
@@ -89,6 +134,8 @@ def test_the_json_holds_what_repeats_the_run_and_the_digests_that_prove_it(made)
     assert [step["nfe"] for step in record["samplers"][0]["steps"]] == [0, 1, 2, 3]
     assert record["samplers"][0]["steps"][0]["t"] == 100
     assert record["sha256"]["restored"] == hashlib.sha256(picture.tobytes()).hexdigest()
+    assert record["state"] == "finished" and "stopped" not in record["settings"]
+    assert [sampler["stopped_at_nfe"] for sampler in record["samplers"]] == [None, None]
     truth = photo.read(PHOTO).rgb
     pixels = photo.to_pil(truth).tobytes()
     assert record["sha256"]["photo"] == hashlib.sha256(pixels).hexdigest()

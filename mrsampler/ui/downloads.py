@@ -107,19 +107,23 @@ def _frames(pixels: list[torch.Tensor]) -> np.ndarray:
 def record(run: Run) -> dict[str, Any]:
     """The run as JSON: its settings, its numbers, the digests of its pictures.
 
+    `stopped_at_nfe` is where a sampler was stopped, null for one that finished. The digest of the
+    restored picture is that of what was reached; `command` is null where none stops there.
     `to_sample` is the predicted x_0's distance to the sampler's last x_t (see `distances`), `lam`
     null where it is infinite.
     """
     settings = asdict(run.settings)
-    samplers = settings.pop("entrants")
+    samplers, stopped = settings.pop("entrants"), settings.pop("stopped")
     for sampler in samplers:
         stills = run.stills[sampler["key"]]
         far = distances(stills)
+        sampler["stopped_at_nfe"] = stopped.get(sampler["key"])
         sampler["steps"] = [
             _finite(still.numbers) | {"to_sample": distance}
             for still, distance in zip(stills, far, strict=True)
         ]
     return {
+        "state": "stopped" if stopped else "finished",
         "settings": settings,
         "samplers": samplers,
         "sha256": run.digests,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from mrsampler.ui.live import Entrant
+from mrsampler.ui.live import Entrant, Result
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class Settings:
 
     `photo` is the file, under the name that its owner knows; `example` its number among the
     examples, None for an upload; `clean` whether the page damages it; `device` None for the GPU if
-    there is one. The first entrant's sample is the result.
+    there is one. The first entrant's sample is the result. `stopped` has the NFE at which the run
+    was stopped, by the key of each entrant that had not finished.
     """
 
     photo: str
@@ -27,11 +29,18 @@ class Settings:
     checkpoint: str
     entrants: tuple[Entrant, ...]
     device: str | None = None
+    stopped: dict[str, int] = field(default_factory=dict)
+
+    def after(self, results: Sequence[Result]) -> Settings:
+        """Those of a run that ended with these results."""
+        return replace(self, stopped={r.entrant.key: r.nfe for r in results if not r.done})
 
 
-def command(settings: Settings) -> str:
-    """A command line that writes restored.png."""
+def command(settings: Settings) -> str | None:
+    """A command line that writes restored.png; None for a stopped run, as it always finishes."""
     chosen = settings.entrants[0]
+    if chosen.key in settings.stopped:
+        return None
     words = ["python", "-m", "mrsampler", "restore", settings.photo, "--task", settings.task]
     if settings.clean:
         words += ["--severity", f"{settings.severity!r}"]
@@ -44,28 +53,38 @@ def command(settings: Settings) -> str:
 
 
 def python(settings: Settings) -> str:
-    """A Python program that writes restored.png."""
-    return _of_clean(settings) if settings.clean else _of_damaged(settings)
+    """A Python program that writes restored.png: where the run was stopped, it stops as well."""
+    if settings.clean:
+        return _steps(settings, "import torch\n\n", _DAMAGE.format(settings))
+    if settings.entrants[0].key in settings.stopped:
+        return _steps(settings, "", "degraded = source.rgb\n")
+    return _of_damaged(settings)
 
 
-def _of_clean(settings: Settings) -> str:
+_DAMAGE = """\
+damage = torch.Generator().manual_seed({0.seed})
+degraded = mrs.degrade(source.rgb, {0.task!r}, {0.severity!r}, damage)
+"""
+
+
+def _steps(settings: Settings, imports: str, degraded: str) -> str:
+    reached = settings.stopped.get(settings.entrants[0].key)
+    halt = (
+        "" if reached is None else f"    if step.nfe == {reached}:\n        break  # stopped here\n"
+    )
     return f"""\
-import torch
-
-import mrsampler as mrs
+{imports}import mrsampler as mrs
 from mrsampler import photo
 
 source = photo.read({settings.photo!r}).within({settings.largest_side})
-damage = torch.Generator().manual_seed({settings.seed})
-degraded = mrs.degrade(source.rgb, {settings.task!r}, {settings.severity!r}, damage)
-
+{degraded}
 restorer = {_load(settings)}
 for step in restorer.trajectory(
     degraded,
     {settings.task!r},
 {_sampler(settings)}):
     print(step.nfe, step.t)
-source.image(step.x[0].cpu()).save("restored.png")
+{halt}source.image(step.x[0].cpu()).save("restored.png")
 """
 
 

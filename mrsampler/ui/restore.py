@@ -39,6 +39,21 @@ from mrsampler.ui.session import QUEUE, Subject, load, race, save, save_bytes, s
 RECORDING = ASSETS / "recorded_race.json"
 MEMORY = Memory()
 
+SENT = f"(file) => {{ ({SEND})(file); document.dispatchEvent(new CustomEvent('parcel-sent')); }}"
+"""SEND, and the takeaway hears of it."""
+
+_TITLES = {
+    "run": "Races both samplers with these settings",
+    "stop": "Ends the race before its next evaluation; what it has reached stays",
+    "dice": "Other damage and another x_T, by chance",
+    "more": "Shows or hides the settings that are seldom changed",
+}
+TITLED = f"""() => {{
+  for (const [id, title] of Object.entries({json.dumps(_TITLES)}))
+    document.getElementById(id)?.setAttribute('title', title);
+}}"""
+"""Script that tells of gradio's buttons what they do, for they take no title."""
+
 _stops: dict[str, threading.Event] = {}
 _run_numbers = itertools.count(1)
 
@@ -106,6 +121,7 @@ def run(
     """The race, as updates of the stage, the slider, the table, the download and the takeaway."""
     nothing = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
     update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
+    failed = "refused"  # until it has begun: what an earlier run has reached stays on the page
     visitor = request.session_hash or ""
     # First of all: the visitor can press Stop while a large photo is still being read.
     stop = _stops[visitor] = threading.Event()
@@ -137,14 +153,14 @@ def run(
         )
         pins, note = _pins(request, kept.subject)
         with QUEUE.turn() as turn:
+            first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
+            failed = "failed"
             while not turn.arrive(0.5) and not stop.is_set():
-                people = "1 visitor is" if turn.ahead == 1 else f"{turn.ahead} visitors are"
-                word = f"Waiting: {people} ahead of you, about {turn.seconds:.0f} s."
-                yield update | {"state": "waiting", "say": word}, *nothing
+                yield update | first | {"state": "waiting", "say": turn.says}, *nothing
+                first = {}
             if stop.is_set():
                 yield update | {"state": "stopped", "say": "Stopped before it began."}, *nothing
                 return
-            first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
             for moment in race(checkpoint, shown, task, entrants, seed, stop, pins):
                 kept.add(moment.stills)
                 page = {"state": "running", "frames": moment.frames, "figures": moment.figures}
@@ -155,22 +171,30 @@ def run(
         word = last_word(moment, shown, finished, note)
         last = update | {"state": "finished" if finished else "stopped", "say": word}
         last |= closing(entrants, kept.stills)
-        kept.figures = moment.figures
+        settings = settings.after(moment.results)
+        kept.settings, kept.figures = settings, moment.figures
         MEMORY.keep(visitor, kept)
         # The word first: a large photo takes seconds to scale back and compress.
         yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
         pictures, download = _outcome(moment, shown, task)
         kept.digests["restored"] = sha256(pictures[1].tobytes()).hexdigest()
         yield last | {"outcome": True}, pictures, gr.skip(), download, takeaway(settings)
+    except gr.Error as error:  # a ValueError, too, but a sentence of its own
+        yield update | {"state": failed, "say": error.message}, *nothing
     except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        # A spent budget says itself what helps.
-        advice = "" if isinstance(error, BudgetError) else " Another setting or photo may work."
-        sentence = f"The run failed: {error}.{advice}"
-        yield update | {"state": "failed", "say": sentence}, *nothing
-        raise gr.Error(sentence, print_exception=False) from None
+        yield update | {"state": failed, "say": why(error)}, *nothing
     finally:
         if _stops.get(visitor) is stop:
             del _stops[visitor]
+
+
+def why(error: Exception) -> str:
+    """What went wrong in a run and what the page offers against it."""
+    if isinstance(error, BudgetError):
+        # What it advises itself is for programs.
+        spent = str(error).partition(":")[0]
+        return f"The run failed: {spent}. Give it more NFE, or race another sampler."
+    return f"The run failed: {error}. Another setting or photo may work."
 
 
 def stop(request: gr.Request) -> None:
@@ -226,12 +250,13 @@ def parcel(event: gr.EventData, request: gr.Request) -> str:
 
 
 def takeaway(settings: Settings) -> dict[str, Any]:
-    """What can be copied after a run."""
+    """What can be copied after a run: no command where the sampler was stopped."""
     return {
         "python": repeat.python(settings),
         "command": repeat.command(settings),
         "query": link.query(settings),
         "own": settings.example is None,
+        "stopped": settings.stopped.get(settings.entrants[0].key),
     }
 
 
@@ -298,7 +323,7 @@ def _outcome(moment: Moment, shown: Subject, task: str) -> tuple[Any, ...]:
     """Before and after, losslessly and at the photo's own size; the download."""
     restored = shown.source.image(moment.results[0].image)
     before = shown.source.image(shown.degraded)
-    download = gr.update(value=save(restored, f"restored-{task}"), interactive=True)
+    download = gr.update(value=save(restored, f"restored-{task}"))
     return (before, restored), download
 
 
@@ -415,13 +440,14 @@ def build() -> None:
                     choices.SAMPLER,
                     choices.NFE,
                     "NFE",
-                    "Network evaluations: more are slower and closer to the exact solution.",
+                    "More: slower, closer to exact.",
                 )
                 baseline = menu(
                     "Baseline",
-                    "Races beside it, from the same x_T, over the same network.",
+                    "Races it from the same x_T on the same network.",
                     choices.BASELINE,
                     asked="",
+                    elem_classes="folds",
                     **baseline_menu(restorer, choices.BASELINE, choices.BASELINE_NFE),
                 )
                 baseline_nfe = nfe_slider(
@@ -429,18 +455,19 @@ def build() -> None:
                     choices.BASELINE,
                     choices.BASELINE_NFE,
                     "Baseline NFE",
-                    "100 is what the posterior sampler is published with.",
+                    "More: slower, a harder rival.",
                 )
-                with gr.Row(elem_id="pair"):
+                # On a phone these are folded away with the advanced ones.
+                for knob in (photo.mode, photo.severity, baseline_nfe):
+                    knob.elem_classes = ["folds"]
+                with gr.Row(elem_id="pair", elem_classes="folds"):
                     seed = gr.Number(
                         0,
                         label="Seed",
                         precision=0,
-                        minimum=0,
-                        maximum=2**31 - 1,
                         info="Another damage, another x_T.",
                     )
-                    dice = gr.Button("New seed", size="sm")
+                    dice = gr.Button("New seed", size="sm", elem_id="dice")
                 # Not an accordion: what a closed one holds is not there yet, and loses its updates.
                 more = gr.Button("Advanced", size="sm", elem_id="more")
                 with gr.Column(elem_id="advanced"):
@@ -465,8 +492,7 @@ def build() -> None:
                         ],
                         value=choices.LARGEST_SIDE,
                         label="Largest side",
-                        info="In pixels; a larger photo is scaled down for the run. Full "
-                        "resolution restores it by tiles: fine detail, and minutes on a laptop.",
+                        info="In pixels: more detail, slower. Full takes minutes.",
                     )
             with gr.Row(elem_id="runbar"):
                 go = gr.Button("Run", variant="primary", elem_id="run")
@@ -493,7 +519,7 @@ def build() -> None:
                 with gr.Column():
                     gr.HTML("<h3>Result</h3>", padding=False)
                     rows = gr.HTML(value=[], elem_id="table", **web("table"))
-                    download = gr.DownloadButton("Download the restored PNG", interactive=False)
+                    download = gr.DownloadButton("", visible="hidden")
                     take = gr.HTML(value=None, **web("takeaway"))
                     box = gr.DownloadButton("", visible="hidden")
 
@@ -563,19 +589,20 @@ def build() -> None:
     halt.click(stop, None, None, queue=False, **private)
     # Through the queue, for without it gradio shows no message.
     stage.pin(pin, None, stage, **private)
+    take.picture(None, download, None, js=SENT)
     sent = take.want(parcel, None, box, **private)
     sent.success(
         None,
         box,
         None,
-        js=f"(file) => {{ ({SEND})(file); "
-        "document.dispatchEvent(new CustomEvent('parcel-sent')); }",
+        js=SENT,
     )
     sent.failure(
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
     )
     page = gr.context.Context.root_block
     assert page is not None
+    page.load(None, None, None, js=TITLED)
     page.load(lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **private)
     page.load(
         _linked,

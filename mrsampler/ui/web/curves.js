@@ -39,26 +39,28 @@ function trace(line, names, x, y, axes) {
     hovertemplate: '%{meta}<br>NFE %{customdata[0]}, %{customdata[1]} s<br>%{customdata[2]}: %{customdata[3]}<extra></extra>',
   };
 }
-// A span about all values, which within a run only grows: nothing jumps.
+// A span about all values, at least so wide, which within a run only grows: nothing jumps.
+const LEAST = { psnr: 1, ssim: 0.04, swd: 0.03, to_sample: 0.3 };
 let spans = {}, spanned = null;
-function span(id, values, log) {
+function span(id, values, log, least = 0) {
   const key = `${id} ${metric} ${against}`;
   const scaled = (log ? values.filter((v) => v > 0).map(Math.log10) : values).filter(Number.isFinite);
   const old = spans[key] || [Infinity, -Infinity];
   const [low, high] = spans[key] = [Math.min(old[0], ...scaled), Math.max(old[1], ...scaled)];
-  const room = (high - low) * 0.08 || 0.05;
-  return low > high ? undefined : [low - room, high + room];
+  const room = Math.max((high - low) * 0.08, (least - (high - low)) / 2) || 0.05;
+  return low > high ? [0, 1] : [low - room, high + room];
 }
 const curve = new Canvas($('.curve'), () => {
   const all = lines();
   if (!all.length) return null;
   if (spanned !== run) { spans = {}; spanned = run; }
   const ink = css('--body-text-color'), gridcolor = css('--border-color-primary');
-  const axis = (title, more) => ({ title: { text: title, standoff: 8 }, color: ink, gridcolor, zeroline: false, automargin: true, ...more });
+  const axis = (title, more) => ({ title: { text: title }, color: ink, gridcolor, zeroline: false, ...more });
   const layout = {
     uirevision: `${metric} ${against} ${scored}`, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
-    font: { color: ink, size: 12 }, showlegend: false, hovermode: 'closest', margin: { l: 56, r: 12, t: 12, b: 44 },
+    font: { color: ink, size: 12 }, showlegend: false, hovermode: 'closest', margin: { l: 64, r: 12, t: 12, b: 44 },
   };
+  const unknown = (traces) => (traces.some((t) => t.x.length) ? {} : { showticklabels: false }); // no scale yet
   const chosen = scored ? metric : 'to_sample', plane = against === 'plane' && scored;
   const distortion = plane && chosen === 'to_sample' ? 'psnr' : chosen;
   if (plane) {
@@ -69,8 +71,8 @@ const curve = new Canvas($('.curve'), () => {
       const text = nfes.map((nfe, i) => (i === last ? `${nfe} NFE` : i === 0 ? `${nfe}` : ''));
       return { ...drawn, mode: 'lines+markers+text', text, textposition: 'top right', textfont: { color: ink, size: 12 }, cliponaxis: false };
     });
-    layout.xaxis = axis(METRICS[distortion].title.replace('↑', '→'), { range: span('x', data.flatMap((t) => t.x)) });
-    layout.yaxis = axis(METRICS.swd.title, { range: span('y', data.flatMap((t) => t.y)) });
+    layout.xaxis = axis(METRICS[distortion].title.replace('↑', '→'), { range: span('x', data.flatMap((t) => t.x), false, LEAST[distortion]), ...unknown(data) });
+    layout.yaxis = axis(METRICS.swd.title, { range: span('y', data.flatMap((t) => t.y), false, LEAST.swd), ...unknown(data) });
     return { data, layout };
   }
   const x = against === 'seconds' ? (d) => d.state.seconds : (d) => d.state.nfe;
@@ -79,13 +81,13 @@ const curve = new Canvas($('.curve'), () => {
     trace(line, [name], x, (d) => value(d.state, name, d.of), { xaxis: 'x', yaxis: i ? 'y2' : 'y' })));
   const most = Math.max(...all.map((line) => line.nfe));
   layout.xaxis = against === 'seconds'
-    ? axis("seconds of the sampler's own time", { type: 'log', tickvals: TICKS, range: span('x', data.flatMap((t) => t.x), true) })
+    ? axis("seconds of the sampler's own time", { type: 'log', tickvals: TICKS, range: span('x', data.flatMap((t) => t.x), true), ...unknown(data) })
     : axis('NFE', { type: 'log', tickvals: [1, 2, 3, 5, 10, 20, 50, 100, 200], range: [Math.log10(0.92), Math.log10(most * 1.1)] });
   names.forEach((name, i) => {
     const { title, log } = METRICS[name], mine = data.filter((t) => t.yaxis === (i ? 'y2' : 'y'));
     layout[i ? 'yaxis2' : 'yaxis'] = axis(title, {
       domain: names.length === 1 ? [0, 1] : i ? [0, 0.46] : [0.54, 1],
-      range: span(name, mine.flatMap((t) => t.y), log), nticks: 5, ...(log ? { type: 'log', tickvals: TICKS } : {}),
+      range: span(name, mine.flatMap((t) => t.y), log, LEAST[name]), nticks: 5, ...(log ? { type: 'log', tickvals: TICKS } : {}), ...unknown(mine),
     });
   });
   if (names.length > 1) layout.xaxis.anchor = 'y2';

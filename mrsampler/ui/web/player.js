@@ -7,6 +7,7 @@ function seek(index) {
   at = index;
   show(at);
   markBoth();
+  controls();
 }
 function pause() {
   clearInterval(timer);
@@ -29,12 +30,25 @@ function arrived() {
   else if (awaited && at < last) { at += 1; awaited = false; }
   show(at);
 }
+// What one step costs: some solvers make several evaluations in it, and one that is done makes none.
+function cost(from, to) {
+  if (!frames[from] || !frames[to]) return '';
+  const made = KEYS.map((key) => [entrants[key].label, Math.abs(frames[to][key].nfe - frames[from][key].nfe)]).filter(([, nfe]) => nfe);
+  if (made.length === 2 && made[0][1] === made[1][1]) return `: ${made[0][1]} NFE each`;
+  return made.length ? `: ${made.map(([label, nfe]) => `${label} ${nfe} NFE`).join(', ')}` : '';
+}
+function named(button, words, key, more = '') {
+  button.setAttribute('aria-label', words);
+  button.title = `${words} (${key})${more}`;
+}
 function controls() {
   const moving = Boolean(timer || recording || (busy() && following));
   const ready = stage.dataset.state !== 'recording' && frames.length > 1;
   scrub.disabled = back.disabled = !ready;
   play.disabled = frames.length < 2;
   step.disabled = stage.dataset.state === 'recording' || (busy() && !frames.length) || (!busy() && frames.length > 0 && at >= frames.length - 1);
+  named(back, `One step back${cost(at, at - 1)}`, '←');
+  named(step, `One step on${cost(at, at + 1)}`, '→', frames.length ? '' : ': starts a race that is held at x_T');
   play.classList.toggle('playing', moving);
   play.setAttribute('aria-label', moving ? 'Pause' : 'Play the race again');
   heldBadge.hidden = !(busy() && frames.length && !following && !timer);
@@ -44,7 +58,9 @@ function toggle() {
   if (timer || (busy() && following)) return hold();
   if (at >= frames.length - 1 && !busy()) seek(0);
   timer = setInterval(() => {
-    if (at < frames.length - 1) return seek(at + 1);
+    const ahead = frames.length - 1 - at; // of a running race ever more: it is caught up with
+    if (ahead > 0) seek(at + (busy() ? Math.ceil(ahead / 6) : 1));
+    if (at < frames.length - 1) return;
     following = busy();
     pause();
   }, 90);

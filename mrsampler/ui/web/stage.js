@@ -18,6 +18,7 @@ function picture(panel, source) {
 function setup(s) {
   if (s.degraded) {
     picture('degraded', s.degraded);
+    stage.style.setProperty('--degraded', `url("${s.degraded}")`); // in both panels until their first frames
     picture('truth', s.truth);
     scored = Boolean(s.truth);
     panels.truth.classList.toggle('unknown', !scored);
@@ -39,6 +40,7 @@ function setup(s) {
 }
 function clear() {
   frames = []; courses = { a: [], b: [] }; figures = null; entrants = {}; pinned.clear();
+  lesson.style.minHeight = `${lesson.offsetHeight}px`; // what is below stays where it is
   lesson.textContent = '';
   scrub.max = scrub.value = 0;
   for (const key of KEYS) {
@@ -49,10 +51,10 @@ function clear() {
 }
 function score(quality) {
   if (!quality) return '\u00a0';
-  const parts = [`${quality.psnr.toFixed(1)} dB`];
-  if (quality.ssim != null) parts.push(`SSIM ${quality.ssim.toFixed(2)}`);
-  if (quality.swd != null) parts.push(`SWD ${quality.swd.toFixed(2)}`);
-  return parts.join(' · ');
+  const parts = [`${quality.psnr.toFixed(1)}\u00a0dB`]; // half a phone's width breaks between them alone
+  if (quality.ssim != null) parts.push(`SSIM\u00a0${quality.ssim.toFixed(2)}`);
+  if (quality.swd != null) parts.push(`SWD\u00a0${quality.swd.toFixed(2)}`);
+  return parts.join('\u00a0· ');
 }
 function show(index) {
   const frame = frames[index];
@@ -119,6 +121,11 @@ legend.addEventListener('click', (event) => {
 
 // ---- updates
 let watchdog = null;
+const outcome = (state) => {
+  if (!state && !document.body.dataset.outcome) return; // there was none
+  document.body.dataset.outcome = state || 'old';
+  document.querySelector('#outcome').inert = !state;
+};
 function settle(state) {
   stage.dataset.state = state;
   if (state !== 'recording') document.body.dataset.run = state;
@@ -126,20 +133,21 @@ function settle(state) {
   if (knobs) knobs.inert = busy(); // by keyboard, too
   controls();
   unlock();
+  markBoth(); // at a race's end a longer line is whole
   clearTimeout(watchdog);
-  if (busy()) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.'), 180000);
+  if (busy()) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.', 'failed'), 180000);
 }
-function fail(sentence) {
+function fail(sentence, state) {
   if (!busy()) return;
   words.textContent = sentence;
-  settle('failed');
+  settle(state);
 }
 function apply(update, state) {
-  if (update.run !== run) {
+  if (update.run !== run && update.state !== 'refused') {
     if (!update.state) return; // of a run that is gone from the page
     run = update.run;
     pause(); clear(); restart(); drawBoth();
-    delete document.body.dataset.outcome;
+    outcome(null);
   }
   if (update.setup) setup(update.setup);
   for (const frame of update.frames || []) append(frame);
@@ -148,13 +156,17 @@ function apply(update, state) {
     for (const s of courses[key]) s.to_sample = by.get(s.step) ?? null;
   }
   if (update.figures) figures = update.figures;
-  if (update.lesson !== undefined) lesson.textContent = update.lesson;
+  if (update.lesson !== undefined) {
+    lesson.textContent = update.lesson;
+    lesson.style.minHeight = '';
+  }
   if ((update.frames || []).length) arrived();
   if (update.frames || update.figures || update.to_sample || update.setup) drawBoth();
   if (update.say !== undefined) words.textContent = update.say || '\u00a0';
-  if (update.outcome) document.body.dataset.outcome = 'there';
+  if (update.outcome) outcome('there');
   const was = document.body.dataset.run;
   if (state || update.state) settle(state || update.state);
+  if (/failed|refused/.test(update.state)) words.scrollIntoView({ block: 'nearest' });
   const button = document.querySelector('#run');
   if (BUSY.includes(was) && button && document.activeElement?.id === 'stop') button.focus();
 }
@@ -168,11 +180,16 @@ watch('value', () => {
   apply(update);
 });
 document.addEventListener('run-asked', () => {
+  stopRecording();
+  pause();
+  badge.hidden = true;
+  words.textContent = 'Starting…';
+  outcome(null);
   settle('running');
   if (window.innerWidth <= 760) document.querySelector('#stage').scrollIntoView();
   setTimeout(() => document.querySelector('#stop')?.focus({ preventScroll: true }));
 });
-document.addEventListener('run-failed', () => fail('The run did not start; the message says why.'));
+document.addEventListener('run-failed', () => fail('The run did not start; the message says why.', 'refused'));
 
 // ---- until the first run, a recorded race plays
 let recording = null;

@@ -2,7 +2,14 @@
 const note = element.querySelector('.note');
 const buttons = element.querySelectorAll('button');
 const say = (text) => { note.textContent = text; };
-function unlock() { for (const b of buttons) b.disabled = !props.value; }
+const held = () => {
+  const at = props.value?.stopped;
+  return at === null || at === undefined ? '' : `Stopped at ${at} NFE, and so does the copied Python. A command always runs to the end, so there is none to copy.`;
+};
+function unlock() {
+  for (const b of buttons) b.disabled = !props.value || (b.dataset.text && b.dataset.text !== 'link' && !props.value[b.dataset.text]);
+  say(held());
+}
 
 async function copy(text) {
   try {
@@ -18,7 +25,8 @@ async function copy(text) {
 }
 element.addEventListener('click', async (event) => {
   const { kind, text } = event.target.closest('button')?.dataset || {};
-  if (kind) {
+  if (kind === 'png') trigger('picture');
+  else if (kind) {
     say('Being made…');
     trigger('want', { kind });
   }
@@ -35,5 +43,5 @@ element.addEventListener('click', async (event) => {
 });
 document.addEventListener('parcel-sent', () => say('Downloaded.'));
 document.addEventListener('parcel-failed', () => say(''));
-watch('value', () => { unlock(); say(''); });
+watch('value', unlock);
 unlock();
