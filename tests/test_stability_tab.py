@@ -450,6 +450,21 @@ def test_it_waits_its_turn(page):
     wait_for(page, "finished")
 
 
+def test_a_full_line_is_said_and_what_was_there_stays(page, monkeypatch):
+    run(page, 3)
+    wait_for(page, "finished")
+    pictures = shown(page)
+    monkeypatch.setattr(stability.QUEUE, "limit", 0)
+    with stability.QUEUE.turn():
+        page.locator("#stability-run").click()
+        expect(page.locator(".toast-body")).to_contain_text("The line is full (0 waiting)")
+        expect(page.locator(".say")).to_contain_text("The run did not start")
+        page.screenshot(path=ARTEFACTS / "stability-refused.png")
+    assert shown(page) == pictures
+    page.locator("#stability-run").click()
+    wait_for(page, "finished")
+
+
 def test_another_example_is_shown_at_once_and_its_damage_soon(page):
     before = shown(page)[0]
     page.locator("#stability button[data-index='1']").click()
