@@ -710,9 +710,9 @@ def test_a_running_race_keeps_what_is_below_it_in_its_place(page):
     )
     expect(page.locator("body")).to_have_attribute("data-outcome", "old")
     assert page.evaluate("document.querySelector('#outcome').inert"), "it is of the run before"
-    page.screenshot(path=ARTEFACTS / "running.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollHeight") >= height
     assert len(page.evaluate("[...window.places]")) == 1, "something has jumped"
+    page.screenshot(path=ARTEFACTS / "running.png", full_page=True)
     page.locator("#stop").click()
     wait_for_state(page, "stopped")
 
