@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +36,7 @@ from mrsampler.ui.samplers import (
     spacing_menu,
 )
 from mrsampler.ui.session import QUEUE, Subject, load, race, save, save_bytes, subject
+from mrsampler.ui.turnstile import PACE
 
 RECORDING = ASSETS / "recorded_race.json"
 MEMORY = Memory()
@@ -152,7 +154,9 @@ def run(
             {"photo": digest(source.rgb), "degraded": digest(shown.degraded)},
         )
         pins, note = _pins(request, kept.subject)
-        with QUEUE.turn() as turn:
+        pixels = shown.degraded[0].numel()
+        evaluations = sum(entrant.nfe for entrant in entrants)
+        with QUEUE.turn(PACE.seconds(checkpoint, pixels, evaluations)) as turn:
             first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
             failed = "failed"
             while not turn.arrive(0.5) and not stop.is_set():
@@ -167,6 +171,9 @@ def run(
                 word = say(moment, shown, note)
                 yield update | first | page | {"say": word}, *nothing
                 first = {}
+            spent = sum(result.nfe for result in moment.results)
+            if spent and turn.began is not None:
+                PACE.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
         finished = all(result.done for result in moment.results)
         word = last_word(moment, shown, finished, note)
         last = update | {"state": "finished" if finished else "stopped", "say": word}
@@ -578,7 +585,7 @@ def build() -> None:
         run,
         settings,
         [stage, slider, rows, download, take],
-        concurrency_limit=32,
+        concurrency_limit=None,
         js="(...all) => { document.dispatchEvent(new CustomEvent('run-asked')); return all; }",
         **private,
     )
