@@ -18,7 +18,7 @@ from mrsampler.ui.figures import COLOURS, Line, TrajectoryPlot
 from mrsampler.ui.frames import Kept, jpeg, within
 from mrsampler.ui.quality import Judge, Quality, due_after
 
-UPDATES_PER_SECOND = 12
+UPDATES_PER_SECOND = 6
 
 
 @dataclass(frozen=True)

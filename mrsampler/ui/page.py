@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import gradio as gr
+from threadpoolctl import threadpool_limits
 
 from mrsampler.ui import api, compare, playground, restore, session, stability, theme, theory
 from mrsampler.ui.components import PLOTLY, web
@@ -80,6 +81,11 @@ def launch(
     are also tools of the Model Context Protocol. Raises OSError where the port is taken.
     """
     session.device = device
+    # After each small matrix OpenBLAS's threads spin for a while, on the cores that the network
+    # needs: a race took 2.5 times as long. Those that the projection brings, too.
+    import sklearn.decomposition  # noqa: F401
+
+    threadpool_limits(1, "blas")
     demo = build(max_queue)
     demo.launch(
         server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
