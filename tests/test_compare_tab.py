@@ -649,9 +649,10 @@ def test_the_loupe_shows_one_place_of_all_and_a_click_sets_a_cell_beside_the_tru
     page.keyboard.press("Escape")
     expect(page.locator(".closeup")).not_to_be_visible()
     label = "document.activeElement.getAttribute('aria-label')"
-    assert page.evaluate(label).startswith("MR Sampler SDE d-2, 2 NFE: ")
+    # A dialog says that it was closed a moment after it is gone.
+    page.wait_for_function(f"{label}?.startsWith('MR Sampler SDE d-2, 2 NFE: ')")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate(label).startswith("MR Sampler SDE d-2, 3 NFE: ")
+    page.wait_for_function(f"{label}?.startsWith('MR Sampler SDE d-2, 3 NFE: ')")
     page.keyboard.press("Enter")
     expect(title).to_have_text("MR Sampler SDE d-2, 3 NFE")
 

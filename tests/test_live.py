@@ -109,7 +109,7 @@ def test_updates_are_coalesced_to_a_rate(monkeypatch, rate, updates):
 
 
 def test_nothing_is_evaluated_once_it_is_to_stop():
-    network, stop = Network(seconds=0.05), threading.Event()
+    network, stop = Network(seconds=0.1), threading.Event()
     moments = race(network).moments(stop.is_set)
     next(moments)
     assert not any(result.done for result in next(moments).results)

@@ -526,7 +526,7 @@ def build() -> None:
                     halt = gr.Button("Stop", variant="stop", elem_id="compare-stop")
         with gr.Column(elem_id="compare-stage"):
             sheet = gr.HTML(None, head=head, **web("compare"))
-            box = gr.DownloadButton("", visible="hidden")
+            box = gr.File(visible="hidden")
 
     settings = [
         photo.example,
@@ -582,7 +582,8 @@ def build() -> None:
     # A full line leaves no last word.
     running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
-    sheet.want(parcel, None, box, **quietly).success(None, box, None, js=SEND)
+    sheet.want(parcel, None, box, **quietly)
+    box.change(None, box, None, js=SEND)
     page = gr.context.Context.root_block
     assert page is not None
     page.unload(forget)

@@ -64,7 +64,10 @@ def photo_drop() -> gr.HTML:
 
 
 SEND = (
-    "(file) => { const link = document.createElement('a'); link.href = file.url; "
-    "link.download = file.orig_name; link.click(); }"
+    "(file) => { if (!file) return; const link = document.createElement('a'); "
+    "link.href = file.url; link.download = file.orig_name; link.click(); }"
 )
-"""Script that downloads the file which it is given: that of a hidden gr.DownloadButton."""
+"""Script for the `change` of a hidden gr.File: downloads what it holds.
+
+At the `success` of what fills it the browser may not have the file yet.
+"""

@@ -528,7 +528,7 @@ def build() -> None:
                     rows = gr.HTML(value=[], elem_id="table", **web("table"))
                     download = gr.DownloadButton("", visible="hidden")
                     take = gr.HTML(value=None, **web("takeaway"))
-                    box = gr.DownloadButton("", visible="hidden")
+                    box = gr.File(visible="hidden")
 
     more.click(
         None,
@@ -598,11 +598,12 @@ def build() -> None:
     stage.pin(pin, None, stage, **private)
     take.picture(None, download, None, js=SENT)
     sent = take.want(parcel, None, box, **private)
-    sent.success(
+    box.change(
         None,
         box,
         None,
-        js=SENT,
+        js=f"(file) => {{ ({SEND})(file); "
+        "document.dispatchEvent(new CustomEvent('parcel-sent')); }",
     )
     sent.failure(
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
