@@ -82,7 +82,7 @@ def launch(
     """
     session.device = device
     # After each small matrix OpenBLAS's threads spin for a while, on the cores that the network
-    # needs: a race took 2.5 times as long. Those that the projection brings, too.
+    # needs: without a browser a race took twice as long. Those that the projection brings, too.
     import sklearn.decomposition  # noqa: F401
 
     threadpool_limits(1, "blas")
