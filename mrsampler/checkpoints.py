@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -220,7 +223,8 @@ def save(
 ) -> None:
     """Writes weights of `dtype` to `path` (.safetensors) and the card beside it, each atomically.
 
-    The card comes last: where it is, all is.
+    The card comes last: where it is, all is. Raises OSError with a sentence where one cannot be
+    written, and leaves nothing of what it has begun.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_networks(path, network, encoder, dtype)
@@ -234,17 +238,40 @@ def _encoder_path(path: Path) -> Path:
 def _write_networks(
     path: Path, network: nn.Module, encoder: nn.Module | None, dtype: torch.dtype
 ) -> list[Path]:
-    """Returns the files that it has written."""
+    """Returns the files that it has written: all, or none."""
     parts = {path: network} if encoder is None else {_encoder_path(path): encoder, path: network}
-    for file, part in parts.items():
-        weights = {
-            name: value.detach().to(dtype).contiguous().cpu()
-            for name, value in part.state_dict().items()
-        }
-        partial = file.with_suffix(".safetensors.part")
-        save_file(weights, partial)
-        partial.replace(file)
+    with _said(path), ExitStack() as files:
+        for file, part in parts.items():
+            weights = {
+                name: value.detach().to(dtype).contiguous().cpu()
+                for name, value in part.state_dict().items()
+            }
+            save_file(weights, files.enter_context(_replacing(file)))
     return list(parts)
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    """Where to write what takes the place of `file` once all is written; else it is removed."""
+    partial = file.with_name(f"{file.name}.part")
+    try:
+        yield partial
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """What keeps a file from being written, a full disk say, as an OSError of one sentence."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        number = getattr(error, "errno", None)
+        if passed_on := re.search(r"os error (\d+)", str(error)):  # by safetensors
+            number = int(passed_on[1])
+        reason = str(error) if number is None else os.strerror(number)
+        raise OSError(f"{path} cannot be written: {reason}") from error
 
 
 def add_to_card(name_or_path: str | Path, entries: dict[str, Any]) -> Path:
@@ -255,9 +282,9 @@ def add_to_card(name_or_path: str | Path, entries: dict[str, Any]) -> Path:
 
 
 def _write_card(path: Path, card: dict[str, Any]) -> None:
-    partial = path.with_suffix(".json.part")
-    partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path.with_suffix(".json"))
+    card_path = path.with_suffix(".json")
+    with _said(card_path), _replacing(card_path) as partial:
+        partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def read(name_or_path: str | Path, device: torch.device | str | None = None) -> Checkpoint:

@@ -129,6 +129,51 @@ def _reason(name: str, missing: tuple[str, ...]) -> str | None:
     return None
 
 
+class Progress:
+    """How far a fetch is: `done` of `total` bytes, of all its files together, and when it `began`.
+
+    `sizes` are those of the files, in bytes.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]):
+        self.began, self.total = time.monotonic(), sum(sizes.values())
+        self._sizes, self._done = sizes, dict.fromkeys(sizes, 0)
+
+    @property
+    def done(self) -> int:
+        return sum(self._done.values())
+
+    def bars(self, file: str) -> type:
+        """The class of the bars with which the client is to report the download of a file.
+
+        It may use two, for what has arrived and for what is written: the longer one counts.
+        """
+        from huggingface_hub.utils import tqdm
+
+        size, done = self._sizes[file], self._done
+
+        class Bar(tqdm):
+            def __init__(self, *args: Any, initial: int = 0, **settings: Any):
+                super().__init__(*args, initial=initial, **settings)
+                self._count = initial
+                self.update(0)
+
+            def update(self, n: float | None = 1) -> bool | None:
+                self._count += int(n or 0)  # a bar that is not shown counts nothing itself
+                done[file] = max(done[file], min(self._count, size))
+                return super().update(n)
+
+        return Bar
+
+
+_under_way: dict[str, Progress] = {}
+
+
+def progress(name: str) -> Progress | None:
+    """How far the fetch of a published checkpoint is that this process makes; None without one."""
+    return _under_way.get(name)
+
+
 @dataclass(frozen=True)
 class Fetched:
     """The files of a published checkpoint on this machine.
@@ -144,28 +189,36 @@ class Fetched:
 def fetch(name: str) -> Fetched:
     """A published checkpoint's files, downloaded into the folder unless they are on this machine.
 
-    A download has a progress bar; an interrupted one goes on where it stopped. Raises
-    UnavailableError where the hub does not give it.
+    A download has a progress bar and can be followed by `progress`; an interrupted one goes on
+    where it stopped. Raises UnavailableError where the hub does not give it.
     """
     from huggingface_hub import hf_hub_download
 
     wanted, here = _wanted(name), folder(name)
-    paths: dict[str | None, Path] = {}
-    for file in _files(name):
-        found = _at_hand(name, file)
-        if found is None:
-            _ask(name, file)  # an answer at once: the download itself would try for half a minute
+    paths: dict[str | None, Path | None] = {file: _at_hand(name, file) for file in _files(name)}
+    missing = [file for file in _files(name) if paths[file] is None]
+    # An answer at once: the download itself would try for half a minute.
+    sizes = {file: _ask(name, file) for file in missing}
+    told = _under_way[name] = Progress(sizes)
+    try:
+        for file in missing:
             try:
-                found = Path(
-                    hf_hub_download(
-                        wanted.repository, file, revision=wanted.revision, local_dir=here
-                    )
+                found = hf_hub_download(
+                    wanted.repository,
+                    file,
+                    revision=wanted.revision,
+                    local_dir=here,
+                    tqdm_class=told.bars(file),
                 )
             except Exception as error:  # whatever the client and what is below it raise
                 raise _unavailable(name, file, error) from error
-        paths[file] = found
-    commits = {path.name: _commit(path) for path in paths.values()}
-    return Fetched(paths[wanted.network], paths.get(wanted.encoder), commits)
+            paths[file] = Path(found)
+    finally:
+        del _under_way[name]
+    network, encoder = paths[wanted.network], paths.get(wanted.encoder)
+    assert network is not None
+    commits = {path.name: _commit(path) for path in paths.values() if path is not None}
+    return Fetched(network, encoder, commits)
 
 
 def _wanted(name: str) -> Published:
@@ -205,14 +258,15 @@ def _commit(path: Path) -> str | None:
     return None if changed else commit
 
 
-def _ask(name: str, file: str) -> None:
+def _ask(name: str, file: str) -> int:
+    """How large a file of the repository is, in bytes; 0 where the hub does not say."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     wanted = _wanted(name)
     _check_writable(name)
     url = hf_hub_url(wanted.repository, file, revision=wanted.revision)
     try:
-        get_hf_file_metadata(url, timeout=_SECONDS)
+        return get_hf_file_metadata(url, timeout=_SECONDS).size or 0
     except Exception as error:  # whatever the client and what is below it raise
         raise _unavailable(name, file, error) from error
 

@@ -16,12 +16,13 @@ class FakeHub:
     """Serves `files`, contents by "repository/revision/name", and keeps the requests it had.
 
     The next download is cut off after `cut` bytes, if that is set. Every answer has the `status`,
-    and comes after `hangs` seconds.
+    and comes after `hangs` seconds. While `on` is not set, downloads stop half way.
     """
 
     def __init__(self):
         self.files, self.requests, self.cut = {}, [], None
-        self.status, self.hangs = None, 0.0
+        self.status, self.hangs, self.on = None, 0.0, threading.Event()
+        self.on.set()
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -63,7 +64,10 @@ class FakeHub:
                     self.wfile.write(content[first : first + hub.cut])
                     hub.cut, self.close_connection = None, True
                 elif body:
-                    self.wfile.write(content[first:])
+                    half = first + (len(content) - first) // 2
+                    self.wfile.write(content[first:half])
+                    hub.on.wait()
+                    self.wfile.write(content[half:])
 
             def log_message(self, *args):
                 pass
@@ -81,6 +85,7 @@ class FakeHub:
         ]
 
     def close(self):
+        self.on.set()
         self.server.shutdown()
         self.server.server_close()
 

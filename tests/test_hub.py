@@ -123,6 +123,78 @@ def test_an_interrupted_download_goes_on_where_it_stopped(served, contents, monk
     assert (hub.folder("daclip-uir") / NETWORK).read_bytes() == contents[NETWORK]
 
 
+def test_a_fetch_can_be_followed_to_the_byte_over_all_files(served, contents, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)
+    served.on.clear()
+    total, half = sum(map(len, contents.values())), len(contents[NETWORK]) // 2
+    with ThreadPoolExecutor() as threads:
+        fetch = threads.submit(hub.fetch, "daclip-uir")
+        soon(lambda: (p := hub.progress("daclip-uir")) and p.done > half - 10_000)
+        told = hub.progress("daclip-uir")
+        assert told.total == total and told.done <= half
+        served.on.set()
+        fetch.result()
+    assert told.done == total and hub.progress("daclip-uir") is None
+
+
+def test_of_a_file_that_is_there_already_nothing_is_counted(served, contents):
+    folder = hub.folder("daclip-uir")
+    folder.mkdir(parents=True)
+    (folder / NETWORK).write_bytes(contents[NETWORK])
+    served.on.clear()
+    with ThreadPoolExecutor() as threads:
+        fetch = threads.submit(hub.fetch, "daclip-uir")
+        soon(lambda: hub.progress("daclip-uir"))
+        assert hub.progress("daclip-uir").total == len(contents[ENCODER])
+        served.on.set()
+        fetch.result()
+
+
+def test_of_two_bars_of_a_file_the_longer_one_counts():
+    progress = hub.Progress({"a": 100, "b": 50})
+    arrived, written = (progress.bars("a")(total=100, disable=True) for _ in range(2))
+    arrived.update(30)
+    written.update(10)
+    assert progress.done == 30
+    written.update(90)
+    arrived.update(20)  # compressed: fewer bytes than the file has
+    assert progress.done == 100
+    resumed = progress.bars("b")(total=50, initial=20, disable=True)
+    assert progress.done == 120
+    resumed.update(500)
+    assert progress.done == progress.total == 150
+
+
+def test_a_fetch_that_fails_is_no_longer_under_way(served):
+    served.files[f"{REPOSITORY}/main/{ENCODER}"] = b""
+    del served.files[f"{REPOSITORY}/main/{NETWORK}"]
+    with pytest.raises(hub.UnavailableError, match=NETWORK):
+        hub.fetch("daclip-uir")
+    assert hub.progress("daclip-uir") is None
+
+
+@pytest.mark.parametrize("room", [100_000, 2_000_000], ids=["encoder", "network"])
+def test_on_a_full_disk_converting_says_so_and_leaves_nothing_behind(served, contents, room):
+    import resource
+
+    hub.fetch("daclip-uir")
+    folder = hub.folder("daclip-uir")
+    there = sorted(path.name for path in folder.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))  # as real as a full disk
+    try:
+        with pytest.raises(OSError) as raised:
+            checkpoints.read("daclip-uir")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    where = folder / "daclip-uir.safetensors"
+    assert str(raised.value) == f"{where} cannot be written: {os.strerror(27)}"
+    assert sorted(set(there) | {".lock"}) == sorted(path.name for path in folder.iterdir())
+    assert checkpoints.read("daclip-uir").encoder is not None
+
+
 def test_without_a_network_one_sentence_names_the_file_the_repository_and_the_folder(offline):
     with pytest.raises(hub.UnavailableError) as raised:
         checkpoints.read("daclip-uir")
