@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import tqdm
+from fake_hub import encoder_file, network_file
 from PIL import Image, ImageCms
 
 import mrsampler as mrs
@@ -644,12 +645,36 @@ def test_a_checkpoint_of_ones_own_restores_with_what_is_said_of_it(own):
         ("linear.png", "--schedule", "linear"),
         ("start.png", "--zero-start", "false"),
         ("velocity.png", "--target", "velocity"),
+        ("steps.png", "--num-steps", "30"),
+        ("eps.png", "--eps", "0.02"),
     ):
         assert cli.main([*run, *said, "--out", name]) == 0
     default = pixels(Path("default.png"))
     assert np.array_equal(default, pixels(Path("50.png")))
-    for name in ("10.png", "linear.png", "start.png", "velocity.png"):
+    for name in ("10.png", "linear.png", "start.png", "velocity.png", "steps.png", "eps.png"):
         assert not np.array_equal(default, pixels(Path(name))), name
+
+
+def test_a_checkpoint_of_ones_own_has_the_tasks_that_are_said(own, capsys):
+    run = ["restore", "photo.png", "--nfe", "2", *own, "--trained-on", "rainy", "my-own"]
+    for task in ("rainy", "my-own"):
+        assert cli.main([*run, "--task", task, "--out", f"{task}.png"]) == 0
+    capsys.readouterr()
+    line = refused(capsys, *run, "--task", "snowy")
+    assert "unknown task 'snowy'; choose from rainy, my-own" in line
+
+
+def test_a_network_of_ones_own_that_takes_contexts_restores_with_their_encoder(here, capsys):
+    torch.save(network_file(), "network.pth")
+    torch.save(encoder_file(), "encoder.pt")
+    run = ["restore", "photo.png", "--task", "rainy", "--nfe", "1", "--checkpoint", "network.pth"]
+    run += ["--architecture", "irsde-unet", "--encoder", "encoder.pt"]
+    for heads in "12":
+        assert cli.main([*run, "--encoder-heads", heads, "--out", f"{heads}.png"]) == 0
+    assert not np.array_equal(pixels(Path("1.png")), pixels(Path("2.png")))
+    capsys.readouterr()
+    line = refused(capsys, *run, "--encoder-heads", "7")
+    assert "encoder.pt holds no DACLIPImageEncoder" in line
 
 
 def test_what_is_wrong_with_a_checkpoint_of_ones_own_is_said_in_options(own, crops, capsys):
@@ -658,6 +683,9 @@ def test_what_is_wrong_with_a_checkpoint_of_ones_own_is_said_in_options(own, cro
     assert "own.pth has no card: say with --architecture what it is, one of irsde-unet" in line
     line = refused(capsys, *run, *own, "--encoder", "own.pth")
     assert "takes no contexts: leave --encoder out" in line
+    for option, text in (("--num-steps", "0"), ("--eps", "0")):
+        assert f"{option}: expected" in refused(capsys, *run, *own, option, text)
+    assert "eps" in refused(capsys, *run, *own, "--eps", "2")
     line = refused(capsys, *run, "--max-sigma", "10")
     assert "max_sigma: only for a file without a card, with --architecture" in line
     assert "own.pth has no card to write to" in refused(capsys, "optimise", *crops, *own)

@@ -143,12 +143,30 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
         "--encoder", type=Path, metavar="FILE", help="DA-CLIP's, for a network that takes contexts"
     )
     adopted.add_argument(
+        "--encoder-heads",
+        type=count,
+        metavar="N",
+        help="the encoder's attention heads (default: one for 64 channels, as CLIP's)",
+    )
+    adopted.add_argument(
+        "--trained-on",
+        nargs="+",
+        metavar="TASK",
+        help="the tasks that it knows (default: all of `mrsampler list tasks`)",
+    )
+    adopted.add_argument(
         "--max-sigma",
         type=above_zero,
         metavar="S",
         help="its noise, in 1/255 from 1 up (default: 50)",
     )
     adopted.add_argument("--schedule", metavar="NAME", help="its noise schedule (default: cosine)")
+    adopted.add_argument(
+        "--num-steps", type=count, metavar="N", help="its schedule's steps (default: 100)"
+    )
+    adopted.add_argument(
+        "--eps", type=above_zero, metavar="E", help="alpha where it ends (default: 0.005)"
+    )
     adopted.add_argument(
         "--zero-start",
         type=truth,
@@ -158,12 +176,23 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
     adopted.add_argument("--target", metavar="NAME", help="what it predicts (default: noise)")
 
 
-ADOPTED = ("architecture", "encoder", "max_sigma", "schedule", "zero_start", "target")
+ADOPTED = (
+    "architecture",
+    "encoder",
+    "encoder_heads",
+    "max_sigma",
+    "schedule",
+    "num_steps",
+    "eps",
+    "zero_start",
+    "target",
+)
 
 
 def checkpoint(args: argparse.Namespace) -> dict[str, Any]:
     """What `add_checkpoint` declares of a file without a card, as `mrsampler.load` takes it."""
     chosen = {name: getattr(args, name, None) for name in ADOPTED}
+    chosen["tasks"] = getattr(args, "trained_on", None)
     return {name: value for name, value in chosen.items() if value is not None}
 
 
