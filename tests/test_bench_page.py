@@ -11,14 +11,11 @@ from mrsampler import cli
 from mrsampler.bench import page
 
 
-def test_every_measurement_is_made_on_the_real_page(tmp_path):
-    if shutil.which("chromium") is None and "CHROMIUM" not in os.environ:
-        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
-            pytest.fail("there is no Chromium here")
-        pytest.skip("there is no Chromium here: the page is NOT tested")
+def test_every_measurement_is_made_on_the_real_page(executable, tmp_path):
     out = tmp_path / "page.csv"
     small = "--runs 2 --repeats 1 --loads 1 --nfe 2 --baseline-nfe 3 --cores 1"
-    assert cli.main(["bench", "page", *small.split(), "--out", str(out)]) == 0
+    argv = ["bench", "page", *small.split(), "--chromium", executable, "--out", str(out)]
+    assert cli.main(argv) == 0
     with out.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == [

@@ -1,116 +1,41 @@
-"""The page in headless Chromium, against the real app and the bundled network.
+"""The Restore tab and what frames it, in headless Chromium, over the real app and network."""
 
-Needs Chromium (`CHROMIUM`, or `chromium` on the PATH). Without one these tests are skipped, loudly;
-with MRSAMPLER_REQUIRE_BROWSER set they fail. Screenshots go to tests/artefacts.
-"""
-
-import contextlib
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from chromium import ARTEFACTS, ASKED, ROOT, explorer, noted, opened
+from playwright.sync_api import expect
 
 from mrsampler import SOLVERS, MeanRevertingSDE, load
+from mrsampler.ui import choices
 
-ROOT = Path(__file__).parents[1]
-ARTEFACTS = Path(__file__).parent / "artefacts"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 pytestmark = pytest.mark.browser
-
-# Chromium's own housekeeping would ask the internet; nothing of the page's is switched off.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
+NOWHERE = "http://127.0.0.1:9"  # the discard port: whatever asks the internet fails
 
 
 @pytest.fixture(scope="module")
-def address():
-    """A running explorer on a free port, without a route to the internet for its own requests."""
-    if CHROMIUM is None:
-        reason = "NO CHROMIUM: the page was not tested in a browser"
-        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    nowhere = "http://127.0.0.1:9"  # the discard port: whatever asks the internet fails
-    environment = os.environ | {
-        "GRADIO_SERVER_PORT": str(port),
-        "PYTHONUNBUFFERED": "1",
-        "HTTP_PROXY": nowhere,
-        "HTTPS_PROXY": nowhere,
-        "NO_PROXY": "127.0.0.1,localhost",
-    }
-    ARTEFACTS.mkdir(exist_ok=True)
-    with (ARTEFACTS / "app.log").open("w") as log:
-        app = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-        url = f"http://127.0.0.1:{port}/"
-        try:
-            for _ in range(240):
-                assert app.poll() is None, (ARTEFACTS / "app.log").read_text()
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                time.sleep(0.5)
-            else:
-                pytest.fail("the app did not answer within two minutes")
-            yield url
-        finally:
-            app.terminate()
-            app.wait(20)
+def address(executable):
+    """A running explorer, without a route to the internet for its own requests."""
+    nobody = {"HTTP_PROXY": NOWHERE, "HTTPS_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1,localhost"}
+    with explorer(ARTEFACTS / "app.log", PYTHONUNBUFFERED="1", **nobody) as url:
+        yield url
 
 
-@pytest.fixture(scope="module")
-def browser(address):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def opened(address, browser, width=1440, height=1000, theme="light", link=""):
-    """The page, opened and ready, by a link's query if there is one.
-
-    Fails at the end if it asked another host or erred.
-    """
-    page = browser.new_page(viewport={"width": width, "height": height})
-    foreign, errors = [], []
-    local = (address, "data:", "blob:")
-    page.on("request", lambda r: None if r.url.startswith(local) else foreign.append(r.url))
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}?__theme={theme}{link and '&' + link}")
+def ready(page):
     page.wait_for_selector("#run", timeout=60_000)
     page.wait_for_function("window.Plotly", timeout=60_000)
-    if not link:  # the recorded race has begun
+    if "?__theme" in page.url and "&" not in page.url:  # no link: the recorded race has begun
         page.wait_for_selector(".badge:not([hidden])", timeout=60_000)
-    yield page
-    page.close()
-    assert foreign == [], "the page asked another host"
-    assert errors == [], "the page's console has errors"
+
+
+def visit(browser, address, theme="light", link="", **window):
+    """The page, opened and ready, by a link's query if there is one."""
+    return opened(browser, f"{address}?__theme={theme}{link and '&' + link}", ready, **window)
 
 
 @pytest.fixture
-def page(address, browser):
-    with opened(address, browser) as page:
+def page(browser, address):
+    with visit(browser, address) as page:
         yield page
 
 
@@ -217,6 +142,31 @@ def run_briefly(page, nfe=4, baseline_nfe=6):
     wait_for_state(page, "finished")
 
 
+@pytest.fixture(scope="module")
+def finished_race(browser, address):
+    with visit(browser, address) as page:
+        run_briefly(page)
+        yield page
+
+
+@pytest.fixture
+def raced(finished_race):
+    """A page after a race of 4 and 6 NFE, for tests that only look at it, as it was at its end."""
+    page = finished_race
+    page.bring_to_front()
+    page.mouse.move(0, 0)
+    for part in ("[data-view=x]", "[data-dims='2']", "[data-against=nfe]", "[data-metric=psnr]"):
+        page.locator(part).click()
+    page.locator(".scrub").fill("6")
+    page.wait_for_function("""() => {
+      const [space, curve] = document.querySelectorAll('.plot');
+      return space.data?.[0].type === 'scatter'
+        && curve.layout?.xaxis.title.text.includes('NFE')
+        && curve.layout.yaxis.title.text.includes('PSNR');
+    }""")
+    return page
+
+
 def marks(page):
     """Where the dots of both plots are: those of the frame that is looked at."""
     return page.locator(".now circle").evaluate_all(
@@ -224,51 +174,48 @@ def marks(page):
     )
 
 
-def test_the_scrubber_moves_panels_and_plots_without_a_run(page):
-    run_briefly(page)
-    asked = []
-    page.on("request", lambda r: asked.append(r.url))
-    last = page.locator("[data-panel=b] img").get_attribute("src")
-    seen = set()
-    for value in (*range(7), *range(6, -1, -1), *range(7)):
-        page.locator(".scrub").fill(str(value))
-        assert (count(page, "a"), count(page, "b")) == (min(value, 4), value)
-        seen.add(tuple(marks(page)))
-    assert len(seen) == 7, "the marks in the plots do not follow"
-    assert len(marks(page)) == 2 + 2 * 2, "one a sampler in each plot, the curve has two axes"
-    page.locator(".scrub").fill("2")
-    assert page.locator("[data-panel=b] img").get_attribute("src") != last
-    page.locator("[data-view=x0]").click()
-    predicted = page.locator("[data-panel=b] img").get_attribute("src")
-    page.locator("[data-view=x]").click()
-    assert page.locator("[data-panel=b] img").get_attribute("src") != predicted
-    page.locator("[data-dims='3']").click()
-    page.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
+def test_the_scrubber_moves_panels_and_plots_without_a_run(raced):
+    with noted(raced, "request") as asked:
+        last = raced.locator("[data-panel=b] img").get_attribute("src")
+        seen = set()
+        for value in (*range(7), *range(6, -1, -1), *range(7)):
+            raced.locator(".scrub").fill(str(value))
+            assert (count(raced, "a"), count(raced, "b")) == (min(value, 4), value)
+            seen.add(tuple(marks(raced)))
+        assert len(seen) == 7, "the marks in the plots do not follow"
+        assert len(marks(raced)) == 2 + 2 * 2, "one a sampler in each plot, the curve has two axes"
+        raced.locator(".scrub").fill("2")
+        assert raced.locator("[data-panel=b] img").get_attribute("src") != last
+        raced.locator("[data-view=x0]").click()
+        predicted = raced.locator("[data-panel=b] img").get_attribute("src")
+        raced.locator("[data-view=x]").click()
+        assert raced.locator("[data-panel=b] img").get_attribute("src") != predicted
+        raced.locator("[data-dims='3']").click()
+        raced.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
     # The finished pictures may still be on their way; a run would join the queue.
     assert [url for url in asked if re.search("/(queue|call|run)/", url)] == []
 
 
-def test_in_space_the_marks_move_without_the_scene_being_drawn_anew(page):
-    run_briefly(page)
-    page.locator("[data-dims='3']").click()
-    page.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
-    expect(page.locator(".plot:not(.curve) .now circle")).to_have_count(2)
-    page.evaluate("""() => {
+def test_in_space_the_marks_move_without_the_scene_being_drawn_anew(raced):
+    raced.locator("[data-dims='3']").click()
+    raced.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
+    expect(raced.locator(".plot:not(.curve) .now circle")).to_have_count(2)
+    raced.evaluate("""() => {
       window.drawn = 0;
       const { react } = Plotly;
       Plotly.react = (...all) => { window.drawn += 1; return react(...all); };
     }""")
     seen = set()
     for value in range(6, -1, -1):
-        page.locator(".scrub").fill(str(value))
-        seen.add(tuple(marks(page)))
-        past = page.locator(".plot:not(.curve) .now path[stroke-width='5.4']")
+        raced.locator(".scrub").fill(str(value))
+        seen.add(tuple(marks(raced)))
+        past = raced.locator(".plot:not(.curve) .now path[stroke-width='5.4']")
         assert past.count() == min(value, 4) + value + 2, "a dot an evaluation, and one at x_T"
-    assert len(seen) == 7 and page.evaluate("window.drawn") == 0
-    colours = page.evaluate("""document.querySelector('.plot').data.slice(0, 2)
+    assert len(seen) == 7 and raced.evaluate("window.drawn") == 0
+    colours = raced.evaluate("""document.querySelector('.plot').data.slice(0, 2)
       .flatMap(t => [t.line.color, ...t.marker.color])""")
     assert all(re.fullmatch(r"rgb\(\d+,\d+,\d+\)", colour) for colour in colours), "WebGL adds up"
-    page.screenshot(path=ARTEFACTS / "space.png", full_page=True)
+    raced.screenshot(path=ARTEFACTS / "space.png", full_page=True)
 
 
 def dot(page, plot, name, index):
@@ -286,21 +233,20 @@ def dot(page, plot, name, index):
     )
 
 
-def test_what_is_pointed_at_in_one_plot_is_ringed_in_the_other(page):
-    run_briefly(page)
+def test_what_is_pointed_at_in_one_plot_is_ringed_in_the_other(raced):
     flat, curve = ".plot:not(.curve)", ".curve"
     for plot, index, other, rings in ((flat, 3, curve, 2), (curve, 2, flat, 1)):
-        place = dot(page, plot, "b", index)
-        page.mouse.move(*place)
-        page.mouse.move(place[0] + 1, place[1])
-        expect(page.locator(f"{other} .pointed")).to_have_count(rings)
-        ring = page.locator(f"{other} .pointed").first.bounding_box()
-        there = dot(page, other, "b", {flat: 3, curve: 2}[other])  # NFE 3 in both
+        place = dot(raced, plot, "b", index)
+        raced.mouse.move(*place)
+        raced.mouse.move(place[0] + 1, place[1])
+        expect(raced.locator(f"{other} .pointed")).to_have_count(rings)
+        ring = raced.locator(f"{other} .pointed").first.bounding_box()
+        there = dot(raced, other, "b", {flat: 3, curve: 2}[other])  # NFE 3 in both
         assert ring["x"] + ring["width"] / 2 == pytest.approx(there[0], abs=1.5)
         assert ring["y"] + ring["height"] / 2 == pytest.approx(there[1], abs=1.5)
-        expect(page.locator(f"{plot} .pointed")).to_have_count(0)
-        page.mouse.move(5, 5)
-        expect(page.locator(".pointed")).to_have_count(0)
+        expect(raced.locator(f"{plot} .pointed")).to_have_count(0)
+        raced.mouse.move(5, 5)
+        expect(raced.locator(".pointed")).to_have_count(0)
 
 
 def lines(page, plot):
@@ -309,41 +255,39 @@ def lines(page, plot):
       .map(t => [t.name, t.yaxis, t.customdata.map(note => note[0])])""")
 
 
-def test_the_curves_show_distortion_and_perception_with_a_ring_for_the_sample(page):
-    run_briefly(page)
+def test_the_curves_show_distortion_and_perception_with_a_ring_for_the_sample(raced):
     ours, theirs = [1, 2, 3, 4, 4], [1, 2, 3, 4, 5, 6, 6]
     both = [["a", "y", ours], ["b", "y", theirs], ["a", "y2", ours], ["b", "y2", theirs]]
     curve = ".curve"
-    assert lines(page, curve) == both
-    page.locator("[data-against=seconds]").click()
-    page.wait_for_function(
+    assert lines(raced, curve) == both
+    raced.locator("[data-against=seconds]").click()
+    raced.wait_for_function(
         "document.querySelector('.curve').layout.xaxis.title.text.includes('seconds')"
     )
-    assert lines(page, curve) == both
-    page.locator("[data-against=plane]").click()
-    page.wait_for_function(
+    assert lines(raced, curve) == both
+    raced.locator("[data-against=plane]").click()
+    raced.wait_for_function(
         "document.querySelector('.curve').layout.xaxis.title.text.includes('PSNR')"
     )
-    assert [(name, nfes) for name, _, nfes in lines(page, curve)] == [("a", ours), ("b", theirs)]
-    page.locator("[data-against=nfe]").click()
-    page.locator("[data-metric=to_sample]").click()
-    page.wait_for_function(
+    assert [(name, nfes) for name, _, nfes in lines(raced, curve)] == [("a", ours), ("b", theirs)]
+    raced.locator("[data-against=nfe]").click()
+    raced.locator("[data-metric=to_sample]").click()
+    raced.wait_for_function(
         "document.querySelector('.curve').layout.yaxis.title.text.includes('sample')"
     )
-    assert lines(page, curve) == [["a", "y", ours[:-1]], ["b", "y", theirs[:-1]]]
-    far = page.locator(curve).evaluate("p => p.data[1].y")
+    assert lines(raced, curve) == [["a", "y", ours[:-1]], ["b", "y", theirs[:-1]]]
+    far = raced.locator(curve).evaluate("p => p.data[1].y")
     assert far[-1] < far[0]
 
 
 @pytest.mark.parametrize("plot", [".plot:not(.curve)", ".curve"])
-def test_a_click_on_a_point_shows_its_frame(page, plot):
-    run_briefly(page)
+def test_a_click_on_a_point_shows_its_frame(raced, plot):
     index = {".curve": 2}.get(plot, 3)  # the curve has no point at x_T
-    box = dot(page, plot, "b", index)
-    page.mouse.move(*box)
-    page.mouse.click(*box)
-    expect(page.locator("[data-panel=b] .count em")).to_have_text("3")
-    assert count(page, "a") == 3
+    box = dot(raced, plot, "b", index)
+    raced.mouse.move(*box)
+    raced.mouse.click(*box)
+    expect(raced.locator("[data-panel=b] .count em")).to_have_text("3")
+    assert count(raced, "a") == 3
 
 
 def test_step_before_a_run_starts_one_held_at_x_T_and_each_press_is_a_step(page):
@@ -432,7 +376,7 @@ def test_a_run_can_be_taken_away_and_its_link_opens_its_settings(page, address, 
     link = copied("link")
     assert link.startswith(f"{address}?")
     query = link.split("?")[1].replace("spacing=blend", "spacing=karras") + "&severity=3"
-    with opened(address, browser, link=query) as other:
+    with visit(browser, address, link=query) as other:
         expect(other.locator(".toast-body")).to_contain_text("severity=3", timeout=20_000)
         expect(other.get_by_label("Sampler", exact=True)).to_have_value("heun")
         expect(other.get_by_label("number input for NFE", exact=True)).to_have_value("4")
@@ -452,9 +396,6 @@ def test_what_changed_before_the_advanced_controls_were_opened_is_in_them(page):
     more.click()
     expect(more).to_have_attribute("aria-expanded", "true")
     expect(page.get_by_label("Spacing", exact=True)).to_have_value("blend")
-
-
-ASKED = re.compile("/queue/join|/run/|/call/")
 
 
 def pick(page, label, value):
@@ -511,10 +452,10 @@ def test_the_solver_is_picked_by_keyboard(page):
     page.keyboard.type("heu")
     expect(menu).to_have_value("heun")
     page.keyboard.press("ArrowDown")
-    page.wait_for_timeout(1500)  # the server's answers to the picks before leave it alone
+    told = choices.explained("adams-moulton-3", choices.NFE, MeanRevertingSDE())
+    expect(detail(page, "Sampler")).to_have_text(told)  # the server has answered
     expect(menu).to_have_value("adams-moulton-3")
     expect(menu.locator("xpath=following-sibling::span")).to_have_text("Adams\u2013Moulton 3")
-    expect(detail(page, "Sampler")).to_contain_text("2 NFE a step: 4 steps.")
 
 
 def test_the_spacings_are_those_that_the_run_can_take(page):
@@ -549,10 +490,10 @@ def test_a_spacing_picked_before_a_late_answer_stays(page):
     menu, held = page.get_by_label("Spacing", exact=True), []
     expect(menu).to_have_value("optimised")
     page.route(ASKED, lambda route: held.append(route))
-    slide(page, "NFE", 77)
-    page.wait_for_timeout(300)
-    assert held, "nothing was asked"
+    with page.expect_request(ASKED):
+        slide(page, "NFE", 77)
     menu.select_option("karras")
+    assert held, "nothing was asked"
     for route in held.copy():
         route.continue_()
     page.unroute(ASKED)
@@ -587,14 +528,15 @@ def test_arrow_keys_ask_the_server_once_and_run_takes_the_last_pick(page):
     slide(page, "NFE", 2)
     slide(page, "Baseline NFE", 2)
     expect(detail(page, "Baseline")).to_contain_text(": 2 steps")
-    menu, asked = page.get_by_label("Sampler", exact=True), []
-    page.on("request", lambda request: ASKED.search(request.url) and asked.append(request.url))
-    menu.select_option("euler")
-    menu.focus()
-    for _ in range(4):
-        page.keyboard.press("ArrowUp")
-    page.wait_for_timeout(800)
-    assert len(asked) == 1
+    menu = page.get_by_label("Sampler", exact=True)
+    with noted(page, "request") as sent:
+        menu.select_option("euler")
+        menu.focus()
+        for _ in range(4):
+            page.keyboard.press("ArrowUp")
+        told = choices.explained(menu.input_value(), 2, MeanRevertingSDE())
+        expect(detail(page, "Sampler")).to_have_text(told)
+    assert len([url for url in sent if ASKED.search(url)]) == 1
     menu.select_option("heun")
     page.locator("#run").click()
     wait_for_state(page, "finished")
@@ -721,7 +663,7 @@ def test_one_who_waits_sees_the_place_in_the_line_and_the_photo(page, address, b
     slide(page, "NFE", 100)
     page.locator("#run").click()
     wait_for_state(page, "running")
-    with opened(address, browser) as other:
+    with visit(browser, address) as other:
         choose_example(other, 2)
         shown = "getComputedStyle(document.querySelector('.a .frame'), '::before').backgroundImage"
         assert "data:image/jpeg" in other.evaluate(shown), "a fresh photo's panels are blank"
@@ -787,7 +729,7 @@ def test_every_button_says_what_it_changes(page):
 
 
 def test_on_a_phone_the_race_comes_soon_and_the_tabs_keep_their_order(address, browser):
-    with opened(address, browser, 390, 844) as page:
+    with visit(browser, address, width=390, height=844) as page:
         for label in ("Severity", "Baseline NFE"):
             expect(page.get_by_label(f"number input for {label}", exact=True)).to_be_hidden()
         for label in ("Task", "Sampler", "number input for NFE"):
@@ -851,7 +793,7 @@ def test_run_pressed_right_after_choosing_a_photo_keeps_its_race(page):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_page_fits_its_window_in_both_themes(address, browser, width, theme):
-    with opened(address, browser, width, 900, theme) as page:
+    with visit(browser, address, theme, width=width, height=900) as page:
         expect(page.locator(".badge")).to_be_visible(timeout=20_000)
         wait_for_recording(page)
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

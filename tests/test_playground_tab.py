@@ -1,27 +1,22 @@
 """The Playground tab: what the browser is told, what is refused, and the tab in a browser."""
 
 import base64
-import contextlib
 import json
 import math
-import os
 import re
 
-import gradio as gr
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
-from playwright.sync_api import expect, sync_playwright
-from test_browser import ARTEFACTS, CHROMIUM, FLAGS
-from test_compare_tab import UNEXPLAINED
+from chromium import ARTEFACTS, UNEXPLAINED, launched, noted, opened, served
+from playwright.sync_api import expect
 
 from mrsampler import SOLVERS
 from mrsampler.particles import FRAMES
 from mrsampler.playground import DENSITIES
-from mrsampler.ui import choices, playground, theme
+from mrsampler.ui import choices, playground
 from mrsampler.ui import page as whole_page
-from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.playground import (
     ACROSS,
     DEFAULTS,
@@ -321,54 +316,31 @@ def test_the_page_has_the_tab():
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(executable):
     """The tab on a page of its own."""
-    if CHROMIUM is None:
-        reason = "NO CHROMIUM: the tab was not tested in a browser"
-        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    ARTEFACTS.mkdir(exist_ok=True)
-    gr.set_static_paths([PLOTLY])
-    with gr.Blocks(fill_width=True, analytics_enabled=False) as demo:
-        gr.HTML(**web("header"))
-        with gr.Tab("Playground"):
-            playground.build()
-    look = {"theme": theme.theme(), "head": theme.head(), "footer_links": []}
-    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **look)
-    yield url
-    demo.close()
+    with served("Playground", playground.build) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
-def browser(address):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+def browser(executable, tmp_path_factory):
+    """One with a touch screen."""
+    profile = tmp_path_factory.mktemp("profile")
+    with launched(executable, profile, has_touch=True) as browser:
         yield browser
-        browser.close()
 
 
-@contextlib.contextmanager
-def opened(address, browser, width=1440, height=1000, theme="light", still=True):
-    """The tab, ready; fails at the end if its console has errors."""
-    page = browser.new_page(
-        viewport={"width": width, "height": height},
-        has_touch=True,
-        reduced_motion="reduce" if still else "no-preference",
-    )
-    errors = []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}?__theme={theme}")
+def ready(page):
     page.wait_for_selector(".playground[data-state=ready]", timeout=60_000)
-    yield page
-    page.close()
-    assert errors == []
+
+
+def visit(browser, address, theme="light", still=True, **window):
+    return opened(browser, f"{address}?__theme={theme}", ready, still=still, **window)
 
 
 @pytest.fixture
-def page(address, browser):
-    with opened(address, browser) as page:
+def page(browser, address):
+    with visit(browser, address) as page:
         yield page
 
 
@@ -428,11 +400,11 @@ def test_particles_are_there_with_density_numbers_and_the_errors(page):
     page.screenshot(path=ARTEFACTS / "playground.png", full_page=True)
 
 
-def test_the_errors_are_drawn_though_they_come_before_what_draws_them(address, browser):
+def test_the_errors_are_drawn_though_they_come_before_what_draws_them(browser, address):
     page, held = browser.new_page(), []
     page.route("**/plotly.min.js", lambda route: held.append(route))
     page.goto(address)
-    page.wait_for_selector(".playground[data-state=ready]", timeout=60_000)
+    ready(page)
     expect(page.locator("#playground-error p")).to_contain_text("At 8 NFE", timeout=30_000)
     assert held, "the library is not asked for"
     for route in held:
@@ -442,13 +414,19 @@ def test_the_errors_are_drawn_though_they_come_before_what_draws_them(address, b
     page.close()
 
 
-def test_the_animation_plays_pauses_and_ends(address, browser):
-    with opened(address, browser, still=False) as page:
+FRAMES_LATER = """count => new Promise((done) => {
+  const next = () => (count-- > 0 ? requestAnimationFrame(next) : done());
+  next();
+})"""
+
+
+def test_the_animation_plays_pauses_and_ends(browser, address):
+    with visit(browser, address, still=False) as page:
         scrub = "+document.querySelector('.scrub').value"
         page.wait_for_function(f"{scrub} > 5")
         page.locator(".play").click()
         at = page.evaluate(scrub)
-        page.wait_for_timeout(300)
+        page.evaluate(FRAMES_LATER, 10)
         assert page.evaluate(scrub) == at < FRAMES
         expect(page.get_by_role("button", name="Play")).to_be_visible()
         seek(page, FRAMES - 8)
@@ -459,20 +437,19 @@ def test_the_animation_plays_pauses_and_ends(address, browser):
 
 def test_scrubbing_moves_both_panels_and_asks_nobody(page):
     page.wait_for_function("document.querySelector('#playground-chart .chart').data?.length === 3")
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    for value, nfe, t in ((0, 0, "t = 100"), (FRAMES, 8, "t = 0.00")):
-        seek(page, value)
-        expect(page.locator(".sampler .count")).to_have_text(f"{nfe} / 8 NFE")
-        expect(page.locator(".exact .count")).to_contain_text(t)
-    seek(page, 0)
-    for nfe in (1, 2):  # a step of the solver at a time
-        page.locator("button.step").click()
-        expect(page.locator(".sampler .count")).to_have_text(f"{nfe} / 8 NFE")
-    page.locator("button.back").click()
-    expect(page.locator(".sampler .count")).to_have_text("1 / 8 NFE")
-    page.locator(".scrub").press("ArrowRight")
-    assert asked == []
+    with noted(page, "request") as sent:
+        for value, nfe, t in ((0, 0, "t = 100"), (FRAMES, 8, "t = 0.00")):
+            seek(page, value)
+            expect(page.locator(".sampler .count")).to_have_text(f"{nfe} / 8 NFE")
+            expect(page.locator(".exact .count")).to_contain_text(t)
+        seek(page, 0)
+        for nfe in (1, 2):  # a step of the solver at a time
+            page.locator("button.step").click()
+            expect(page.locator(".sampler .count")).to_have_text(f"{nfe} / 8 NFE")
+        page.locator("button.back").click()
+        expect(page.locator(".sampler .count")).to_have_text("1 / 8 NFE")
+        page.locator(".scrub").press("ArrowRight")
+    assert sent == []
 
 
 def test_mu_is_dragged_and_the_particles_follow(page):
@@ -625,8 +602,8 @@ def test_what_cannot_run_is_said_and_the_picture_stays(page):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_it_fits_its_window_in_both_themes(address, browser, width, theme):
-    with opened(address, browser, width, 900, theme) as page:
+def test_it_fits_its_window_in_both_themes(browser, address, width, theme):
+    with visit(browser, address, theme, width=width, height=900) as page:
         page.wait_for_function("document.querySelector('#playground-chart .chart').data?.length")
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert overflow <= 0, "the tab scrolls sideways"
@@ -635,7 +612,7 @@ def test_it_fits_its_window_in_both_themes(address, browser, width, theme):
         page.screenshot(path=ARTEFACTS / f"playground-{width}-{theme}.png", full_page=True)
         if width == 390:  # the panels stay in sight while the knobs below them move
             page.get_by_label("number input for Evaluations (NFE)").scroll_into_view_if_needed()
-            page.mouse.wheel(0, 200)
-            page.wait_for_timeout(300)
+            before = page.evaluate("window.scrollY")
+            assert page.evaluate("scrollBy({ top: 200, behavior: 'instant' }), scrollY") > before
             box = page.locator(".sampler .frame").bounding_box()
             assert box["y"] >= 0 and box["y"] + box["height"] < 400

@@ -1,11 +1,9 @@
 """The Stability tab: what it is told of both runs, what it draws, and the tab in a browser."""
 
 import base64
-import contextlib
 import io
 import json
 import math
-import os
 import time
 from types import SimpleNamespace
 
@@ -13,19 +11,17 @@ import gradio as gr
 import plotly.graph_objects as go
 import pytest
 import torch
+from chromium import ARTEFACTS, ASKED, UNEXPLAINED, noted, opened, served
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
-from test_browser import ARTEFACTS, CHROMIUM, FLAGS
-from test_compare_tab import UNEXPLAINED
+from playwright.sync_api import expect
 
 from mrsampler import Denoiser, MeanRevertingSDE, convergence
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import Restorer
 from mrsampler.stability import QUANTILES, Convergence
-from mrsampler.ui import given, stability, theme
+from mrsampler.ui import given, stability
 from mrsampler.ui import page as whole_page
-from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.divergence import (
     COLOURS,
     RADII,
@@ -275,55 +271,27 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def address(network):
+def address(executable, network):
     """The tab on a page of its own, over a network that is quick, slow or broken as asked."""
-    if CHROMIUM is None:
-        reason = "NO CHROMIUM: the tab was not tested in a browser"
-        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    ARTEFACTS.mkdir(exist_ok=True)
     known = restorer(network)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stability, "load", lambda checkpoint: known)
-        gr.set_static_paths([PLOTLY])
-        with gr.Blocks(fill_width=True, analytics_enabled=False) as demo:
-            gr.HTML(**web("header"))
-            with gr.Tab("Stability"):
-                stability.build()
-        look = {"theme": theme.theme(), "head": theme.head(), "footer_links": []}
-        _, url, _ = demo.queue().launch(
-            prevent_thread_lock=True, quiet=True, ssr_mode=False, **look
-        )
-        yield url
-        demo.close()
+        with served("Stability", stability.build) as url:
+            yield url
 
 
-@pytest.fixture(scope="module")
-def browser(address):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def opened(address, browser, width=1440, height=1000, theme="light"):
-    """The tab, ready; fails at the end if its console has errors."""
-    page, errors = browser.new_page(viewport={"width": width, "height": height}), []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}?__theme={theme}")
+def ready(page):
     page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length === 2")
-    yield page
-    page.close()
-    assert errors == []
+
+
+def visit(browser, address, theme="light", **window):
+    return opened(browser, f"{address}?__theme={theme}", ready, **window)
 
 
 @pytest.fixture
-def page(address, browser, network):
+def page(browser, address, network):
     network.seconds, network.broken = 0.0, False
-    with opened(address, browser) as page:
+    with visit(browser, address) as page:
         yield page
 
 
@@ -371,20 +339,20 @@ def test_the_scrubber_moves_pictures_maps_and_both_markers_without_a_run(page, n
     wait_for(page, "finished")
     expect(page.locator(".say")).to_contain_text("Finished. Noise prediction ends at")
     assert [plot["points"] for plot in drawn(page)] == [[4, 4], [4, 4, 4]]
-    asked, calls, seen, markers = [], network.calls, set(), []
-    page.on("request", lambda request: asked.append(request.url))
-    for step in range(6):
-        page.locator(".scrub").fill(str(step))
-        first, second = drawn(page)
-        assert first["marker"] == second["marker"]
-        markers.append(first["marker"])
-        pictures = shown(page)
-        assert all(bool(picture) == (step >= 2) for picture in pictures[1::2])
-        seen.add(tuple(pictures))
-        expect(page.locator(".at")).to_contain_text(f"Step {step} \u00b7 \u03bb = ")
+    calls, seen, markers = network.calls, set(), []
+    with noted(page, "request") as sent:
+        for step in range(6):
+            page.locator(".scrub").fill(str(step))
+            first, second = drawn(page)
+            assert first["marker"] == second["marker"]
+            markers.append(first["marker"])
+            pictures = shown(page)
+            assert all(bool(picture) == (step >= 2) for picture in pictures[1::2])
+            seen.add(tuple(pictures))
+            expect(page.locator(".at")).to_contain_text(f"Step {step} \u00b7 \u03bb = ")
     assert len(seen) == 6 and markers == sorted(set(markers))
     assert (markers[0], markers[-1]) == pytest.approx((PROCESS.lam(PROCESS.T), PROCESS.lam(0.0)))
-    assert network.calls == calls and not [url for url in asked if "/queue/join" in url]
+    assert network.calls == calls and not [url for url in sent if ASKED.search(url)]
     page.screenshot(path=ARTEFACTS / "stability-finished.png", full_page=True)
 
 
@@ -424,8 +392,9 @@ def test_while_it_runs_the_controls_are_locked_and_stop_keeps_what_is_there(page
     assert 3 <= reached < 50 and not page.locator(".scrub").is_disabled()
     assert drawn(page)[0]["points"] == [reached - 1] * 2
     calls = network.calls
-    page.wait_for_timeout(500)
-    assert network.calls == calls
+    with stability.QUEUE.turn() as turn:
+        assert turn.arrive(10), "it holds the line after Stop"
+    assert network.calls == calls, "it went on after Stop"
     page.screenshot(path=ARTEFACTS / "stability-stopped.png", full_page=True)
 
 
@@ -481,7 +450,7 @@ def test_every_control_says_what_it_does(page):
 
 
 def test_on_a_phone_the_pictures_are_in_sight_and_the_settings_unfold(address, browser):
-    with opened(address, browser, 390, 844) as page:
+    with visit(browser, address, width=390, height=844) as page:
         box = page.locator(".noise .frame").first.bounding_box()
         assert box["y"] + box["height"] < 844
         nfe = page.get_by_label("number input for NFE", exact=True)
@@ -497,7 +466,7 @@ def test_on_a_phone_the_pictures_are_in_sight_and_the_settings_unfold(address, b
 @pytest.mark.parametrize("width", [1440, 390])
 def test_it_fits_its_window_in_both_themes(address, browser, network, width, theme):
     network.seconds, network.broken = 0.0, False
-    with opened(address, browser, width, 900, theme) as page:
+    with visit(browser, address, theme, width=width, height=900) as page:
         run(page, 4)
         wait_for(page, "finished")
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

@@ -1,9 +1,7 @@
 """The How it works tab: its plots are the library's own numbers, and its formulas are drawn."""
 
-import contextlib
 import json
 import math
-import os
 import re
 from itertools import pairwise, product
 
@@ -11,15 +9,14 @@ import gradio as gr
 import plotly.graph_objects as go
 import pytest
 import torch
-from playwright.sync_api import expect, sync_playwright
-from test_browser import ARTEFACTS, CHROMIUM, FLAGS
+from chromium import ARTEFACTS, opened, served
+from playwright.sync_api import expect
 
 from mrsampler import SPACINGS, Denoiser, convergence, load, photo, sample
 from mrsampler.examples import examples
 from mrsampler.problem import photo_problem
 from mrsampler.ui import page as whole_page
-from mrsampler.ui import theme, theory
-from mrsampler.ui.components import PLOTLY, web
+from mrsampler.ui import theory
 from mrsampler.ui.theory_figures import (
     COLOURS,
     PLOTS,
@@ -251,51 +248,23 @@ def test_the_page_has_the_tab():
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(executable):
     """The tab on a page of its own."""
-    if CHROMIUM is None:
-        reason = "NO CHROMIUM: the tab was not tested in a browser"
-        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    ARTEFACTS.mkdir(exist_ok=True)
-    gr.set_static_paths([PLOTLY])
-    with gr.Blocks(fill_width=True, analytics_enabled=False) as demo:
-        gr.HTML(**web("header"))
-        with gr.Tab("How it works"):
-            theory.build()
-    look = {"theme": theme.theme(), "head": theme.head(), "footer_links": []}
-    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **look)
-    yield url
-    demo.close()
+    with served("How it works", theory.build) as url:
+        yield url
 
 
-@pytest.fixture(scope="module")
-def browser(address):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def opened(address, browser, width=1440, height=1000, theme="light"):
-    """The tab, ready; fails at the end if it asked another host or its console has errors."""
-    page, errors, foreign = browser.new_page(viewport={"width": width, "height": height}), [], []
-    local = (address, "data:", "blob:")
-    page.on("request", lambda r: None if r.url.startswith(local) else foreign.append(r.url))
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}?__theme={theme}")
+def ready(page):
     page.wait_for_function("document.querySelectorAll('.theory-plot .js-plotly-plot').length === 6")
     page.wait_for_selector(".katex")
-    yield page
-    page.close()
-    assert (errors, foreign) == ([], [])
 
 
-def test_all_formulas_are_drawn_and_all_plots_follow_what_is_chosen(address, browser):
-    with opened(address, browser) as page:
+def visit(browser, address, theme="light", **window):
+    return opened(browser, f"{address}?__theme={theme}", ready, **window)
+
+
+def test_all_formulas_are_drawn_and_all_plots_follow_what_is_chosen(browser, address):
+    with visit(browser, address) as page:
         display = sum(part.count("$$") // 2 for part in theory.sections())
         expect(page.locator(".katex-display")).to_have_count(display)
         expect(page.locator(".katex-error")).to_have_count(0)
@@ -317,8 +286,8 @@ def test_all_formulas_are_drawn_and_all_plots_follow_what_is_chosen(address, bro
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_it_fits_its_window_in_both_themes(address, browser, width, theme):
-    with opened(address, browser, width, 900, theme) as page:
+def test_it_fits_its_window_in_both_themes(browser, address, width, theme):
+    with visit(browser, address, theme, width=width, height=900) as page:
         overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert overflow <= 0, "the tab scrolls sideways"
         cut = page.locator(".theory-text :is(.katex-display, table)").evaluate_all(
