@@ -1,20 +1,15 @@
 """A published checkpoint on the page, from a hub on this machine that holds the small networks."""
 
 import contextlib
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import pytest
+from chromium import ARTEFACTS, explorer, opened
 from fake_hub import FakeHub, encoder_file, network_file, saved
-from playwright.sync_api import expect, sync_playwright
-from test_browser import ARTEFACTS, CHROMIUM, FLAGS, ROOT
+from playwright.sync_api import expect
 
 from mrsampler import checkpoints, hub
 from mrsampler.ui import choices, samplers, session
@@ -87,60 +82,19 @@ def test_what_could_not_be_read_is_tried_again(monkeypatch):
     assert session.load("daclip-uir") is session.load("daclip-uir")
 
 
-@contextlib.contextmanager
-def explorer(environment):
-    """The address of a running explorer."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/"
-    ARTEFACTS.mkdir(exist_ok=True)
-    with (ARTEFACTS / "published.log").open("w") as log:
-        app = subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=ROOT,
-            env=os.environ | {"GRADIO_SERVER_PORT": str(port)} | environment,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            for _ in range(240):
-                assert app.poll() is None, (ARTEFACTS / "published.log").read_text()
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(url, timeout=5).close()
-                    break
-                time.sleep(0.5)
-            yield url
-        finally:
-            app.terminate()
-            app.wait(20)
+LINK = "?task=rainy&sampler=mrs-ode-d-2&nfe=2&baseline=posterior&baseline_nfe=3"
 
 
-@pytest.fixture
-def page():
-    if CHROMIUM is None:
-        reason = "NO CHROMIUM: the page was not tested in a browser"
-        if os.environ.get("MRSAMPLER_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser.new_page(viewport={"width": 1440, "height": 1000})
-        browser.close()
-
-
-def opened(page, url):
-    """The page, with a race of few evaluations set by a link."""
-    page.goto(f"{url}?task=rainy&sampler=mrs-ode-d-2&nfe=2&baseline=posterior&baseline_nfe=3")
+def ready(page):
+    """The race of few evaluations that the link sets is there, and the menu of checkpoints."""
     number = page.get_by_label("number input for Baseline NFE", exact=True)
     expect(number).to_have_value("3", timeout=60_000)  # the link has been read
     page.wait_for_function("document.body.dataset.run === 'idle'", timeout=60_000)
     page.get_by_role("button", name="Advanced").click()
-    return page.locator("#menu-checkpoint")
 
 
 @pytest.mark.browser
-def test_it_is_grey_while_the_hub_has_it_not_then_fetched_when_picked_and_raced(page, tmp_path):
+def test_it_is_grey_while_the_hub_has_it_not_then_fetched_when_picked_and_raced(browser, tmp_path):
     fake = FakeHub()
     environment = {
         "HF_ENDPOINT": fake.url,
@@ -148,8 +102,9 @@ def test_it_is_grey_while_the_hub_has_it_not_then_fetched_when_picked_and_raced(
         "NO_PROXY": "127.0.0.1,localhost",
         "OMP_NUM_THREADS": "1",
     }
-    with explorer(environment) as url:
-        menu = opened(page, url)
+    log = ARTEFACTS / "published.log"
+    with explorer(log, **environment) as url, opened(browser, url + LINK, ready) as page:
+        menu = page.locator("#menu-checkpoint")
         grey = menu.locator("option[value='daclip-uir']")
         expect(grey).to_be_disabled()
         reason = re.compile(
@@ -163,8 +118,12 @@ def test_it_is_grey_while_the_hub_has_it_not_then_fetched_when_picked_and_raced(
 
     fake.files = contents(tmp_path)
     # Another explorer: the answer of the hub is kept for a minute.
-    with contextlib.closing(fake), explorer(environment) as url:
-        menu = opened(page, url)
+    with (
+        contextlib.closing(fake),
+        explorer(log, **environment) as url,
+        opened(browser, url + LINK, ready) as page,
+    ):
+        menu = page.locator("#menu-checkpoint")
         grey = menu.locator("option[value='daclip-uir']")
         expect(grey).to_be_enabled(timeout=20_000)
         menu.select_option("daclip-uir")
