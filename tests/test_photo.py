@@ -2,13 +2,12 @@
 
 import io
 import struct
-import time
 import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from mrsampler import photo
 from mrsampler.photo import Photo, PhotoError, read, resize, to_pil, to_uint8
@@ -279,11 +278,10 @@ def png_header(width, height):
 
 @pytest.mark.parametrize("width, height", [(8001, 8000), (9400, 9400), (30000, 30000)])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_more_than_64_megapixels_are_refused_from_the_header_alone(width, height):
-    start = time.perf_counter()
+def test_more_than_64_megapixels_are_refused_from_the_header_alone(width, height, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("it is decoded"))
     with pytest.raises(PhotoError, match="more than 64 megapixels"):
         read(png_header(width, height))
-    assert time.perf_counter() - start < 0.5
 
 
 def test_the_limits_themselves_are_allowed(monkeypatch):

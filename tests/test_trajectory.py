@@ -1,7 +1,9 @@
 """The stream of Steps: what it carries, and what it never does."""
 
 import math
+from importlib import import_module
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -65,6 +67,22 @@ def test_steps_are_numbered_and_carry_their_time_and_shape(solver):
         assert after.lam == PROCESS.lam(after.t)
         for x in (after.x, after.x0):
             assert x.shape == mu.shape and x.dtype == torch.float64 and torch.isfinite(x).all()
+
+
+def test_seconds_are_of_the_sampler_and_not_of_whoever_takes_its_steps(monkeypatch):
+    now = [0.0]
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr(import_module("mrsampler.trajectory"), "time", clock)
+
+    def network(x, mu, t):
+        now[0] += 1
+        return mu
+
+    seconds = []
+    for step in trajectory(Denoiser(network, "data"), torch.zeros(2, 3), process=PROCESS, nfe=3):
+        seconds.append(step.seconds)
+        now[0] += 100
+    assert seconds == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("target", ["noise", "data", "velocity"])
@@ -358,6 +376,17 @@ def test_denoise_final_returns_the_predicted_x0_and_is_counted_in_nfe(solver):
     assert (endings[False].t, endings[False].lam) == (0.0, PROCESS.lam(0.0))
     assert torch.equal(endings[True].x, endings[True].x0)
     assert (endings[True].t, endings[True].lam) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize(("solver", "lowered"), [("mrs-ode-d-2", False), ("mrs-ode-d-3", True)])
+def test_the_step_before_the_one_to_sigma_0_may_be_of_second_order(solver, lowered):
+    denoiser, mu, x_T = mixture_run(ZERO_START)
+
+    def end(lower):
+        settings = {"nfe": 5, "x_T": x_T, "lower_order_final": lower}
+        return sample(denoiser, mu, process=ZERO_START, solver=solver, **settings)
+
+    assert torch.equal(end(True), end(False)) != lowered
 
 
 @pytest.mark.parametrize("process", [ZERO_START, VPSDE(), VESDE()], ids=repr)
