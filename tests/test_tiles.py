@@ -80,6 +80,14 @@ def test_a_network_that_looks_no_further_than_a_third_of_the_overlap_returns_the
     assert (tiled(far, mu, 40)(x, mu, 3.0) - far(x, mu, 3.0)).abs().max() > 1e-6
 
 
+def test_one_tile_fades_evenly_into_the_next():
+    tile, mu = iter((0.0, 1.0)), torch.zeros(1, 3, 32, 576)
+    blended = tiled(lambda x, mu, t: torch.full_like(x, next(tile)), mu, 384)(mu, mu, 0.0)
+    share = blended[0, 0, 0]  # of the right tile, along a row
+    assert share[0] == 0 and share[-1] == 1 and (share.diff() >= 0).all()
+    torch.testing.assert_close(share + share.flip(0), torch.ones(576))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_pixel_lies_in_the_cells_that_it_lies_in_in_the_whole_photo(size):
     network, (x, mu) = Unet(), pair(*size, batch=2)
