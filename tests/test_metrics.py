@@ -226,6 +226,13 @@ def test_gaussian_patches_are_as_far_apart_as_gaussians_are(ratio):
     assert distance == pytest.approx(expected, abs=0.03 if ratio == 1 else 0.02)
 
 
+def test_a_channel_of_little_contrast_counts_as_much_as_the_others():
+    truth, image = (picture(seed) for seed in (0, 1))
+    weak = torch.tensor([0.2, 1.0, 1.0])[:, None, None]
+    distance = SlicedWasserstein([truth * weak])([image * weak])
+    assert distance == pytest.approx(SlicedWasserstein([truth])([image]), rel=1e-4)
+
+
 def test_equal_sets_are_at_no_distance_in_whatever_order():
     photos = [picture(seed, 64, 64) for seed in range(3)]
     assert SlicedWasserstein(photos)(photos) == 0

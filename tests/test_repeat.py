@@ -58,9 +58,14 @@ def made():
     return run(clean=True)
 
 
-@pytest.fixture(params=[True, False], ids=["clean", "damaged"])
-def either(request, made):
-    return made if request.param else run(clean=False)
+@pytest.fixture(scope="module")
+def made_of_a_damaged_one():
+    return run(clean=False)
+
+
+@pytest.fixture(params=["made", "made_of_a_damaged_one"], ids=["clean", "damaged"])
+def either(request):
+    return request.getfixturevalue(request.param)
 
 
 def test_the_copied_python_makes_the_same_pixels(either, tmp_path, monkeypatch):
