@@ -16,12 +16,13 @@ class FakeHub:
     """Serves `files`, contents by "repository/revision/name", and keeps the requests it had.
 
     The next download is cut off after `cut` bytes, if that is set. Every answer has the `status`,
-    and comes after `hangs` seconds. While `on` is not set, downloads stop half way.
+    and comes after `hangs` seconds. While `on` is not set, a download of what ends in `held` stops
+    half way.
     """
 
     def __init__(self):
         self.files, self.requests, self.cut = {}, [], None
-        self.status, self.hangs, self.on = None, 0.0, threading.Event()
+        self.status, self.hangs, self.held, self.on = None, 0.0, "", threading.Event()
         self.on.set()
         hub = self
 
@@ -66,7 +67,8 @@ class FakeHub:
                 elif body:
                     half = first + (len(content) - first) // 2
                     self.wfile.write(content[first:half])
-                    hub.on.wait()
+                    if name.endswith(hub.held):
+                        hub.on.wait()
                     self.wfile.write(content[half:])
 
             def log_message(self, *args):

@@ -299,12 +299,22 @@ def test_an_nfe_slider_follows_the_solver_and_the_checkpoint(
     monkeypatch, before, process, solver, nfe, bounds, value
 ):
     monkeypatch.setattr(samplers, "load", lambda checkpoint: restorer(process=process))
+    monkeypatch.setattr(samplers, "loaded", lambda checkpoint: True)
     steady = ("test", "posterior")
     updates = samplers.settled("test", solver, nfe, 20, "posterior", 100, 100, (before, steady))
     assert (updates[1]["minimum"], updates[1]["maximum"]) == bounds
     assert updates[1].get("value") == value
     assert all("value" not in updates[menu] for menu in (0, 2, 4)), "picks are the visitor's"
     assert updates[5] == (("test", solver), steady)
+
+
+def test_while_a_checkpoint_is_on_its_way_the_controls_are_those_of_the_one_before(monkeypatch):
+    here = {"before": restorer(process=MeanRevertingSDE())}
+    monkeypatch.setattr(samplers, "load", here.__getitem__)
+    monkeypatch.setattr(samplers, "loaded", here.__contains__)
+    placed = (("before", "heun"), ("before", "posterior"))
+    updates = samplers.settled("on its way", "heun", 20, 20, "posterior", 100, 100, placed)
+    assert updates[5] == placed and updates[1] == gr.update(minimum=2, maximum=100)
 
 
 def test_a_baseline_runs_on_its_own_usual_spacing():

@@ -252,11 +252,6 @@ def test_every_solver_that_is_offered_comes_in_both_parameterisations():
         assert moments(solvers=solvers, nfe=2)[-1].done
 
 
-def test_the_menu_says_what_each_network_predicts():
-    labels = dict((name, label) for label, name in stability.networks())
-    assert labels["bundled"] == "bundled: predicts velocity"
-
-
 def test_the_page_has_the_tab():
     tabs = [c for c in whole_page.build().config["components"] if c["type"] == "tabitem"]
     assert "Stability" in [tab["props"]["label"] for tab in tabs]

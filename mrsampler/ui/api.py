@@ -23,7 +23,15 @@ from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
 from mrsampler.ui import choices, given
 from mrsampler.ui import compare as sheets
 from mrsampler.ui import playground as scenes
-from mrsampler.ui.session import QUEUE, load, restoration, save, save_bytes, subject
+from mrsampler.ui.session import (
+    QUEUE,
+    arrival,
+    load,
+    restoration,
+    save,
+    save_bytes,
+    subject,
+)
 from mrsampler.ui.turnstile import PACE
 
 # mypy: disable-error-code="misc,index,union-attr"
@@ -62,6 +70,8 @@ def restore(
     _whole("seed", seed, 0, 2**31 - 1)
     _whole("largest_side", largest_side, 32, 1024)
     with _sentences():
+        for far in arrival(checkpoint):
+            yield None, {"state": "fetching", "done": far.done, "total": far.total}
         if solver not in choices.offered(load(checkpoint).process):
             raise ValueError(
                 f"solver {solver} is not defined on the process of checkpoint {checkpoint}."
@@ -139,8 +149,11 @@ def compare(
     _whole("largest_side", largest_side, 32, 1024)
     if not isinstance(nfes, list):
         raise _refusal("nfes must be a list of whole numbers.")
+    _known("checkpoint", checkpoint, checkpoints.offered())
     visitor = f"program-{secrets.token_hex(8)}"
     with _sentences():
+        for far in arrival(checkpoint):
+            yield None, None, {"state": "fetching", "say": far.says, "rows": []}
         ask = sheets.asked(
             visitor,
             0,
@@ -299,7 +312,8 @@ ENDPOINTS: tuple[tuple[str, Callable[..., Any], dict[str, str]], ...] = (
         restore,
         {
             "restored": "The restored photo as PNG, at its own size; null until it is finished.",
-            "report": "state, nfe, t, lambda and seconds so far.",
+            "report": "state, nfe, t, lambda and seconds so far; while a checkpoint is being "
+            "fetched, the bytes done and in total.",
         },
     ),
     ("degrade", degrade, {"degraded": "The damaged photo as PNG, at its own size."}),

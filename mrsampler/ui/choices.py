@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from mrsampler import checkpoints, hub
@@ -92,17 +93,42 @@ def side(chosen: Any) -> int | None:
     return None if chosen == FULL else int(chosen)
 
 
-def networks() -> dict[str, Any]:
-    """The menu of checkpoints: one that cannot be had is grey, with the reason under the menu."""
+def networks(failed: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The menu of checkpoints: one that cannot be had is grey, with the reason under the menu.
+
+    `failed` are reasons that were found out since, by checkpoint.
+    """
     options: list[dict[str, Any]] = []
     detail = ""
     for name in checkpoints.offered():
-        reason = None if checkpoints.at_hand(name) else hub.unavailable(name)
-        options.append({"value": name, "label": name, "text": name, "disabled": bool(reason)})
+        reason = (failed or {}).get(name) or unavailable(name)
+        text = f"{name}: not available" if reason else f"{name}: predicts {_target(name)}"
+        options.append({"value": name, "label": text, "text": text, "disabled": bool(reason)})
         if reason:
-            options[-1]["text"] += ": not available"
             detail = f"{reason}."
-    return {"groups": [{"heading": "", "options": options}], "detail": detail}
+    return {
+        "groups": [{"heading": "", "options": options}],
+        "detail": detail,
+        "fallback": checkpoints.DEFAULT,
+    }
+
+
+def unavailable(checkpoint: str) -> str | None:
+    """Why a checkpoint cannot be had, in a sentence; None where it can."""
+    if not checkpoints.at_hand(checkpoint):
+        return hub.unavailable(checkpoint)
+    try:
+        _target(checkpoint)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _target(checkpoint: str) -> str:
+    """What a checkpoint's network predicts."""
+    if (published := hub.published(checkpoint)) is not None:
+        return published.target
+    return checkpoints.read_card(checkpoint).get("target", "something unknown")
 
 
 def task_info(restorer: Restorer) -> str:

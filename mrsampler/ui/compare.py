@@ -18,7 +18,7 @@ from mrsampler.restorer import Restorer
 from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given, session
-from mrsampler.ui.components import PLOTLY, SEND, WEB, menu, served, web
+from mrsampler.ui.components import PLOTLY, SEND, WEB, arrival_line, menu, served, web
 from mrsampler.ui.contact import contact_sheet
 from mrsampler.ui.figures import COLOURS
 from mrsampler.ui.frames import jpeg
@@ -36,8 +36,16 @@ from mrsampler.ui.grid import (
 from mrsampler.ui.grid import Subject as Key
 from mrsampler.ui.memory import digest
 from mrsampler.ui.quality import Judge
-from mrsampler.ui.restore import ready
-from mrsampler.ui.session import QUEUE, load, restoration, save_bytes, subject
+from mrsampler.ui.samplers import left, ready, task_told
+from mrsampler.ui.session import (
+    QUEUE,
+    arrival,
+    load,
+    restoration,
+    save_bytes,
+    subject,
+    under_way,
+)
 from mrsampler.ui.turnstile import PACE, duration
 
 # Okabe-Ito; the race's two first. Beyond six a colour comes again, dashed.
@@ -193,9 +201,11 @@ def _pictures(shown: session.Subject) -> dict[str, Any]:
     return {"degraded": jpeg(shown.degraded), "truth": truth, "ratio": width / height}
 
 
-def preview(request: gr.Request, *settings: Any) -> tuple[Any, str]:
+def preview(request: gr.Request, *settings: Any) -> tuple[Any, Any]:
     """The empty sheet, or what is known of it, and what a run would cost."""
-    visitor = request.session_hash or ""
+    visitor, checkpoint = request.session_hash or "", settings[-1]
+    if under_way(checkpoint):
+        return gr.skip(), gr.skip()  # until it is here, which its own line tells of
     try:
         ask = asked(visitor, *settings)
     except gr.Error as error:
@@ -270,6 +280,11 @@ def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
     stop = _stops[visitor] = threading.Event()
     ask: Asked | None = None
     try:
+        for far in arrival(settings[-1]):
+            if stop.is_set():
+                yield {"state": "stopped", "say": left(settings[-1]), "now": None}, gr.skip()
+                return
+            yield {"state": "waiting", "say": far.says, "now": None}, gr.skip()
         ask = asked(visitor, *settings)
         SHELF.look(visitor, ask.grid)
         began = time.monotonic()
@@ -520,6 +535,7 @@ def build() -> None:
                         info="In pixels; a larger photo is scaled down for the run.",
                     )
             with gr.Column(elem_id="compare-runbar"):
+                line = arrival_line("menu-network")
                 price = gr.HTML("", elem_id="compare-cost", padding=False)
                 with gr.Row(elem_id="compare-buttons"):
                     go = gr.Button("Run", variant="primary", elem_id="compare-run")
@@ -564,12 +580,19 @@ def build() -> None:
         trigger_mode="always_last",
         **quietly,
     )
-    chosen = checkpoint.input(ready, checkpoint, None, trigger_mode="always_last", **quietly)
-    chosen.success(preview, settings, [sheet, price], **quietly).then(
-        lambda name: gr.update(info=choices.task_info(load(name))),
+    checkpoint.opened(
+        lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **quietly
+    )
+    chosen = checkpoint.input(
+        ready,
         checkpoint,
-        photo.task,
+        [line, checkpoint],
+        trigger_mode="multiple",  # another is picked while one is still on its way
+        concurrency_limit=None,
         **quietly,
+    )
+    chosen.success(preview, settings, [sheet, price], **quietly).then(
+        task_told, checkpoint, photo.task, **quietly
     )
     running = go.click(
         run,

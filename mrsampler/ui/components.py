@@ -43,12 +43,22 @@ class Upload(GradioRootModel):
 
 
 def menu(title: str, info: str, value: str, **state: Any) -> gr.HTML:
-    """A native menu with headings, which a gr.Dropdown has not; its event is `input`.
+    """A native menu with headings, which a gr.Dropdown has not.
 
+    Its events are `input`; `opened`, once it is on the page; and `linked`, once it has what a link
+    `asked` for. Its select's id is "menu-" and the title, or the `name` if that is another's.
     `state` is what gr.update may change later: groups, detail (a line under it), disabled, and
     fallback, which is picked while the visitor has picked nothing or what is no longer listed.
     """
     return gr.HTML(value, title=title, info=info, **({"disabled": False} | state), **web("menu"))
+
+
+def arrival_line(menu: str) -> gr.HTML:
+    """Shows how far a checkpoint is, as `arrival` of ui.session tells it, while the menu is at it.
+
+    `menu` is the id of the checkpoints' menu.
+    """
+    return gr.HTML(None, menu=menu, elem_classes="arrival-line", **web("arrival"))
 
 
 def photo_drop() -> gr.HTML:

@@ -13,7 +13,7 @@ from mrsampler.examples import examples
 from mrsampler.restorer import Restorer
 from mrsampler.ui import choices
 from mrsampler.ui.repeat import Settings
-from mrsampler.ui.session import load
+from mrsampler.ui.session import load, loaded
 
 T = TypeVar("T")
 
@@ -91,9 +91,8 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
     example = 0 if own else _names().index(name)
     photo = examples()[example]
     damage = asked.word("damage", ["clean", "done"], "done" if own or photo.damaged else "clean")
-    known = [name for name in checkpoints.offered() if checkpoints.at_hand(name)]
-    checkpoint = asked.word("checkpoint", known, checkpoints.DEFAULT)
-    restorer = load(checkpoint)
+    checkpoint = asked.word("checkpoint", checkpoints.offered(), checkpoints.DEFAULT)
+    restorer = load(laid_out_by(checkpoint))
     sampler, nfe = asked.sampler("sampler", "nfe", restorer, choices.SAMPLER, choices.NFE)
     baseline, baseline_nfe = asked.sampler(
         "baseline", "baseline_nfe", restorer, choices.BASELINE, choices.BASELINE_NFE
@@ -116,6 +115,12 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
         largest_side=sides[asked.word("side", list(sides), f"{choices.LARGEST_SIDE}")],
     )
     return linked, asked.refused
+
+
+def laid_out_by(checkpoint: str) -> str:
+    """The checkpoint that a link's controls are laid out by: the default until its own is here."""
+    here = loaded(checkpoint) or checkpoints.at_hand(checkpoint)
+    return checkpoint if here else checkpoints.DEFAULT
 
 
 class _Asked:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mrsampler.examples import ASSETS, examples
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
-from mrsampler.ui.components import PLOTLY, SEND, menu, served, web
+from mrsampler.ui.components import PLOTLY, SEND, arrival_line, menu, served, web
 from mrsampler.ui.frames import jpeg, within
 from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
 from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances
@@ -29,13 +30,23 @@ from mrsampler.ui.repeat import Settings
 from mrsampler.ui.samplers import (
     baseline_menu,
     entrant,
+    left,
     nfe_slider,
     ready,
     sampler_menu,
     settled,
     spacing_menu,
 )
-from mrsampler.ui.session import QUEUE, Subject, load, race, save, save_bytes, subject
+from mrsampler.ui.session import (
+    QUEUE,
+    Subject,
+    arrival,
+    load,
+    race,
+    save,
+    save_bytes,
+    subject,
+)
 from mrsampler.ui.turnstile import PACE
 
 RECORDING = ASSETS / "recorded_race.json"
@@ -129,13 +140,21 @@ def run(
     stop = _stops[visitor] = threading.Event()
     try:
         seed = whole(seed, "The seed", 0, 2**31 - 1)
+        source = read(example, upload)
+        shown = _subject(source, mode, task, severity, seed, largest_side)
+        pictures: dict[str, Any] = {"setup": _pictures(shown)}
+        for far in arrival(checkpoint):
+            failed = "failed"
+            if stop.is_set():
+                yield update | {"state": "stopped", "say": left(checkpoint)}, *nothing
+                return
+            yield update | pictures | {"state": "waiting", "say": far.says}, *nothing
+            pictures = {}
         restorer = load(checkpoint)
         entrants = [
             entrant(restorer, "a", sampler, nfe, spacing),
             entrant(restorer, "b", baseline, baseline_nfe),
         ]
-        source = read(example, upload)
-        shown = _subject(source, mode, task, severity, seed, largest_side)
         settings = Settings(
             photo=Path(upload).name if upload else f"assets/examples/{examples()[example].file}",
             example=None if upload else example,
@@ -183,9 +202,9 @@ def run(
         MEMORY.keep(visitor, kept)
         # The word first: a large photo takes seconds to scale back and compress.
         yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
-        pictures, download = _outcome(moment, shown, task)
-        kept.digests["restored"] = sha256(pictures[1].tobytes()).hexdigest()
-        yield last | {"outcome": True}, pictures, gr.skip(), download, takeaway(settings)
+        both, download = _outcome(moment, shown, task)
+        kept.digests["restored"] = sha256(both[1].tobytes()).hexdigest()
+        yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
     except gr.Error as error:  # a ValueError, too, but a sentence of its own
         yield update | {"state": failed, "say": error.message}, *nothing
     except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
@@ -375,9 +394,13 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
     asked, refused = link.read(request.query_params)
     if refused:
         gr.Warning(f"Left out of the link, as there is no such thing: {', '.join(refused)}.")
+    if reason := choices.unavailable(asked.checkpoint):
+        gr.Warning(f"The link's checkpoint is left out: {reason}.")
+        asked = replace(asked, checkpoint=checkpoints.DEFAULT)
     if asked.own:
         gr.Info("The link set everything but its photo, which cannot travel in it: choose yours.")
-    restorer = load(asked.checkpoint)
+    by = link.laid_out_by(asked.checkpoint)
+    restorer = load(by)
     menus = (
         sampler_menu(restorer, asked.sampler, asked.nfe) | {"asked": asked.sampler},
         baseline_menu(restorer, asked.baseline, asked.baseline_nfe) | {"asked": asked.baseline},
@@ -402,7 +425,7 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
         gr.update(**menus[2]),
         gr.update(asked=asked.checkpoint),
         asked.largest_side,
-        ((asked.checkpoint, asked.sampler), (asked.checkpoint, asked.baseline)),
+        ((by, asked.sampler), (by, asked.baseline)),
         gr.update(picked=asked.example),
     )
 
@@ -502,6 +525,7 @@ def build() -> None:
                         info="In pixels: more detail, slower. Full takes minutes.",
                     )
             with gr.Row(elem_id="runbar"):
+                line = arrival_line("menu-checkpoint")
                 go = gr.Button("Run", variant="primary", elem_id="run")
                 halt = gr.Button("Stop", variant="stop", elem_id="stop")
         with gr.Column(elem_id="stage"):
@@ -564,8 +588,18 @@ def build() -> None:
         [sampler, nfe, baseline, baseline_nfe, spacing, placed, task],
     )
     gr.on(moved, *settling, **told)
-    chosen = checkpoint.input(ready, checkpoint, None, trigger_mode="always_last", **private)
-    chosen.success(*settling, **told)
+    checkpoint.opened(
+        lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **private
+    )
+    for chosen in (checkpoint.input, checkpoint.linked):
+        chosen(
+            ready,
+            checkpoint,
+            [line, checkpoint],
+            trigger_mode="multiple",  # another is picked while one is still on its way
+            concurrency_limit=None,
+            **private,
+        ).success(*settling, **told)
     settings = [
         example,
         drop,
@@ -611,7 +645,6 @@ def build() -> None:
     page = gr.context.Context.root_block
     assert page is not None
     page.load(None, None, None, js=TITLED)
-    page.load(lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **private)
     page.load(
         _linked,
         None,

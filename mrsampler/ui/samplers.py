@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from mrsampler import checkpoints
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS
 from mrsampler.ui import choices
 from mrsampler.ui.given import whole
 from mrsampler.ui.live import Entrant
-from mrsampler.ui.session import load
+from mrsampler.ui.session import arrival, load, loaded
 
 Placed = tuple[tuple[str, str], tuple[str, str]]
 """The checkpoint and solver that each of the NFE sliders was last set for."""
@@ -84,7 +84,10 @@ def settled(
 
     What is picked in a menu only the visitor's browser changes: an answer may come after the next
     pick. So may one for a slider, hence a value is sent only where the slider cannot keep its own.
+    While a checkpoint is still on its way, they stay those of the one before.
     """
+    if not loaded(checkpoint):
+        checkpoint = before[0][0]
     restorer, after = load(checkpoint), ((checkpoint, sampler), (checkpoint, baseline))
     first = _nfe(restorer, nfe, wanted_nfe, before[0], after[0])
     second = _nfe(restorer, baseline_nfe, wanted_baseline_nfe, before[1], after[1])
@@ -100,14 +103,31 @@ def settled(
     )
 
 
-def ready(checkpoint: str) -> None:
-    """Makes a picked checkpoint ready, which the first time may mean to fetch it."""
-    if not checkpoints.at_hand(checkpoint):
-        gr.Info(f"{checkpoint} is being fetched, this once. It is large: that may take minutes.")
+def ready(checkpoint: str) -> Iterator[tuple[Any, Any]]:
+    """Makes a picked checkpoint ready, as updates of the line that says how far and of the menu.
+
+    One that cannot be had is grey from then on, with the reason, and the page goes on without.
+    """
     try:
-        load(checkpoint)
-    except (OSError, ValueError) as error:
-        raise gr.Error(f"{error}.", print_exception=False) from None
+        for far in arrival(checkpoint):
+            yield {"of": checkpoint, "says": far.says, "share": far.share}, gr.skip()
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        gr.Warning(f"{error}.")
+        yield None, gr.update(**choices.networks({checkpoint: str(error)}))
+    else:
+        yield None, gr.skip()
+
+
+def left(checkpoint: str) -> str:
+    """What is said of a run that was stopped while it waited for its checkpoint."""
+    return f"Stopped before it began; {checkpoint} goes on being fetched for the next."
+
+
+def task_told(checkpoint: str) -> Any:
+    """What the task's name is for, under its menu, once the picked checkpoint is there."""
+    if not loaded(checkpoint):
+        return gr.skip()
+    return gr.update(info=choices.task_info(load(checkpoint)))
 
 
 def _nfe(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,13 @@ from gradio.processing_utils import save_pil_to_cache
 from PIL import Image
 from torch import Tensor
 
-from mrsampler import restorer
+from mrsampler import checkpoints, hub, restorer
 from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
 from mrsampler.ui.hardware import crosses_processes, gpu
 from mrsampler.ui.live import Entrant, LiveRace, Moment, Pin
-from mrsampler.ui.turnstile import Turnstile
+from mrsampler.ui.turnstile import Turnstile, duration
 
 QUEUE = Turnstile()
 
@@ -29,16 +31,92 @@ device: str | None = None
 """Where the networks run: a torch device, or None for the GPU if there is one."""
 
 
-_loaded: dict[str, Restorer] = {}
-_loading: dict[str, threading.Lock] = {}
+_readings: dict[str, Future[Restorer]] = {}
+_asking = threading.Lock()
 
 
 def load(checkpoint: str) -> Restorer:
     """A checkpoint, read once for all visitors, also for those who ask at once."""
-    with _loading.setdefault(checkpoint, threading.Lock()):
-        if checkpoint not in _loaded:
-            _loaded[checkpoint] = restorer.load(checkpoint, device)
-        return _loaded[checkpoint]
+    return _reading(checkpoint).result()
+
+
+def loaded(checkpoint: str) -> bool:
+    """Whether `load` has a checkpoint at once."""
+    return checkpoint in _readings and _is_read(_readings[checkpoint])
+
+
+def under_way(checkpoint: str) -> bool:
+    """Whether a checkpoint is being read, so that `load` would have to wait."""
+    return checkpoint in _readings and not _readings[checkpoint].done()
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How far a checkpoint is that is being read: a sentence, and what of it has been fetched.
+
+    `done` of `total` bytes; both None where nothing is being fetched.
+    """
+
+    says: str
+    done: int | None = None
+    total: int | None = None
+
+    @property
+    def share(self) -> float | None:
+        return self.done / self.total if self.total and self.done is not None else None
+
+
+def arrival(checkpoint: str) -> Iterator[Arrival]:
+    """Twice a second how far a checkpoint is, until `load` has it at once.
+
+    Raises what reading it raises. It is read on, for others and for later, when nobody listens.
+    """
+    reading = _reading(checkpoint)
+    while wait([reading], 0.5).not_done:
+        yield _how_far(checkpoint)
+    reading.result()
+
+
+def _reading(checkpoint: str) -> Future[Restorer]:
+    """The one attempt to read a checkpoint, under way or done; one that has failed is made again.
+
+    In a thread that ends with the program, however much it still had to fetch. Raises gr.Error for
+    a checkpoint that is not offered: a visitor names none of his own.
+    """
+    with _asking:
+        reading = _readings.get(checkpoint)
+        if reading is None and checkpoint not in checkpoints.offered():
+            sentence = f"There is no checkpoint {str(checkpoint)[:80]!r} here."
+            raise gr.Error(sentence, print_exception=False)
+        if reading is None or (reading.done() and not _is_read(reading)):
+            reading = _readings[checkpoint] = Future()
+            threading.Thread(target=_read, args=(checkpoint, reading), daemon=True).start()
+        return reading
+
+
+def _read(checkpoint: str, reading: Future[Restorer]) -> None:
+    try:
+        reading.set_result(restorer.load(checkpoint, device))
+    except BaseException as error:
+        reading.set_exception(error)
+
+
+def _is_read(reading: Future[Restorer]) -> bool:
+    return reading.done() and reading.exception() is None
+
+
+def _how_far(checkpoint: str) -> Arrival:
+    progress = hub.progress(checkpoint)
+    if progress is None or progress.done >= progress.total:
+        return Arrival(f"Making {checkpoint} ready: some seconds more.")
+    done, total = progress.done, progress.total
+    digits = 0 if total >= 1e7 else 1
+    says = f"Fetching {checkpoint}, this once: {done / 1e6:.{digits}f} of "
+    says += f"{total / 1e6:.{digits}f}\u00a0MB"
+    gone = time.monotonic() - progress.began
+    if gone > 3 and done > total / 100:
+        says += f", about {duration(gone * (total - done) / done)} left"
+    return Arrival(f"{says}.", done, total)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mrsampler.stability import Prediction
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given
 from mrsampler.ui.charts import chart
-from mrsampler.ui.components import WEB, web
+from mrsampler.ui.components import WEB, arrival_line, menu, web
 from mrsampler.ui.divergence import (
     PREDICTIONS,
     Comparison,
@@ -28,7 +28,8 @@ from mrsampler.ui.divergence import (
 )
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.hardware import crosses_processes, gpu
-from mrsampler.ui.session import QUEUE, Subject, load, subject
+from mrsampler.ui.samplers import left, ready, task_told
+from mrsampler.ui.session import QUEUE, Subject, arrival, load, subject
 from mrsampler.ui.turnstile import PACE
 
 SOLVERS: dict[str, dict[Prediction, str]] = {
@@ -174,6 +175,13 @@ def run(
         nfe = given.whole(nfe, "NFE", 2, MOST_NFE)
         asked = Comparison(task, SOLVERS[solver], nfe, spacing, int(seed or 0))
         shown = _subject(example, upload, mode, task, severity, seed, largest_side)
+        pictures: dict[str, Any] = {"setup": setup(shown)}
+        for far in arrival(checkpoint):
+            if stop.is_set():
+                yield update | {"state": "stopped", "say": left(checkpoint)}
+                return
+            yield update | pictures | {"state": "waiting", "say": far.says}
+            pictures = {}
         evaluations = len(PREDICTIONS) * nfe
         with QUEUE.turn(PACE.seconds(checkpoint, shown.degraded[0].numel(), evaluations)) as turn:
             while not turn.arrive(0.5) and not stop.is_set():
@@ -206,15 +214,6 @@ def stop(request: gr.Request) -> None:
         event.set()
 
 
-def networks() -> list[tuple[str, str]]:
-    """The checkpoints, each with what its network predicts: another thing than the solver's."""
-    found = []
-    for name in checkpoints.names():
-        target = checkpoints.read_card(name).get("target", "unknown")
-        found.append((f"{name}: predicts {target}", name))
-    return found
-
-
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
     first = examples()[0]
@@ -244,11 +243,12 @@ def build() -> None:
                     label="Step spacing",
                     info="Where the steps of both fall.",
                 )
-                checkpoint = gr.Dropdown(
-                    networks(),
-                    value=checkpoints.DEFAULT,
-                    label="Network",
-                    info="What it predicts is converted to what the solver expands.",
+                checkpoint = menu(
+                    "Network",
+                    "What it predicts is converted to what the solver expands.",
+                    checkpoints.DEFAULT,
+                    name="expanded network",
+                    **choices.networks(),
                 )
                 # On a phone these are folded away, so that the pictures are in sight.
                 for knob in (photo.mode, photo.severity, solver, nfe, spacing, checkpoint):
@@ -270,6 +270,7 @@ def build() -> None:
                         info="In pixels; a larger photo is scaled down for the run.",
                     )
             with gr.Row(elem_id="stability-runbar"):
+                line = arrival_line("menu-expanded-network")
                 go = gr.Button("Run", variant="primary", elem_id="stability-run")
                 halt = gr.Button("Stop", variant="stop", elem_id="stability-stop")
         with gr.Column(elem_id="stability-stage"):
@@ -312,6 +313,18 @@ def build() -> None:
         trigger_mode="always_last",
         **quietly,
     )
+    checkpoint.opened(
+        lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **quietly
+    )
+    chosen = checkpoint.input(
+        ready,
+        checkpoint,
+        [line, checkpoint],
+        trigger_mode="multiple",  # another is picked while one is still on its way
+        concurrency_limit=None,
+        **quietly,
+    )
+    chosen.success(task_told, checkpoint, photo.task, **quietly)
     running = go.click(
         run,
         [*what, solver, nfe, spacing, checkpoint],

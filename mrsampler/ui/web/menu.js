@@ -1,7 +1,7 @@
 // A native menu with headings. Open it shows each option's whole text, closed its short label.
 const $ = (selector) => element.querySelector(selector);
 const select = $('select'), shown = $('.shown'), detail = $('.detail');
-const id = `menu-${props.title.replace(/\W+/g, '-').toLowerCase()}`;
+const id = `menu-${(props.name ?? props.title).replace(/\W+/g, '-').toLowerCase()}`;
 select.id = id;
 detail.id = `${id}-detail`;
 $('.info').id = `${id}-info`;
@@ -31,7 +31,8 @@ function fill() {
 }
 function reflect() {
   fill();
-  if (props.asked && props.asked !== asked) wish = asked = props.asked; // by a link, once
+  const linked = props.asked && props.asked !== asked; // by a link, once
+  if (linked) wish = asked = props.asked;
   // The value is set here alone, so that no late answer of the server undoes a pick.
   const kept = [...select.options].some((option) => option.value === wish && !option.disabled);
   props.value = kept ? wish : props.fallback ?? props.value;
@@ -41,6 +42,7 @@ function reflect() {
   shown.textContent = picked?.label ?? '';
   const line = picked?.detail || props.detail || '';
   if (detail.textContent !== line) detail.textContent = line; // else it would be read out again
+  if (linked) trigger('linked');
 }
 select.addEventListener('change', () => {
   wish = select.value; // at once, for Run
@@ -50,3 +52,4 @@ select.addEventListener('change', () => {
 });
 watch(['value', 'groups', 'detail', 'disabled', 'fallback', 'asked'], reflect);
 reflect();
+trigger('opened');
