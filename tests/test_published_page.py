@@ -12,8 +12,8 @@ from chromium import ARTEFACTS, explorer, opened
 from fake_hub import FakeHub, encoder_file, network_file, saved
 from playwright.sync_api import expect
 
-from mrsampler import checkpoints, hub
-from mrsampler.ui import choices, samplers, session
+from mrsampler import checkpoints, hub, restorer
+from mrsampler.ui import api, choices, link, samplers, session
 
 FOLDER = "weblzw/daclip-uir-ViT-B-32-irsde/main"
 
@@ -138,6 +138,24 @@ def test_what_could_not_be_read_is_tried_again(monkeypatch):
     with pytest.raises(hub.UnavailableError):
         session.load("daclip-uir")
     assert session.load("daclip-uir") is session.load("daclip-uir")
+
+
+def test_a_link_may_ask_for_a_checkpoint_that_is_not_here_yet(monkeypatch):
+    monkeypatch.setattr(checkpoints, "at_hand", lambda name: name == "bundled")
+    bundled = restorer.load("bundled", "cpu")
+    reading(monkeypatch, lambda checkpoint, device: bundled)
+    linked, refused = link.read({"checkpoint": "daclip-uir", "nfe": "7"})
+    assert (linked.checkpoint, linked.nfe, refused) == ("daclip-uir", 7, [])
+    assert not session.under_way("daclip-uir"), "reading a link fetches nothing"
+
+
+def test_a_program_hears_how_far_a_fetch_is(monkeypatch):
+    monkeypatch.setattr(api, "arrival", lambda name: iter([session.Arrival(name, 1, 2)]))
+    photo = {"path": "photo.png", "meta": {"_type": "gradio.FileData"}}
+    _, report = next(api.restore(photo, checkpoint="daclip-uir"))
+    assert report == {"state": "fetching", "done": 1, "total": 2}
+    *_, report = next(api.compare(photo, ["ddim"], [2], checkpoint="daclip-uir"))
+    assert report == {"state": "fetching", "say": "daclip-uir", "rows": []}
 
 
 LINK = "?task=rainy&sampler=mrs-ode-d-2&nfe=2&baseline=posterior&baseline_nfe=3&side=256"
