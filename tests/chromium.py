@@ -74,10 +74,20 @@ def opened(browser, url, ready, width=1440, height=1000, still=False):
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(reduced_motion="reduce" if still else "no-preference")
     page.mouse.move(0, 0)
-    foreign, errors = [], []
+    foreign, errors, streams = [], [], _streams.setdefault(page, set())
+    streams.clear()
     local = (url.partition("?")[0], "data:", "blob:")
+
+    def ask(request):
+        if not request.url.startswith(local):
+            foreign.append(request.url)
+        if "/queue/data" in request.url:
+            streams.add(request)
+
     ears = {
-        "request": lambda r: None if r.url.startswith(local) else foreign.append(r.url),
+        "request": ask,
+        "requestfinished": lambda request: streams.discard(request),
+        "requestfailed": lambda request: streams.discard(request),
         "console": lambda m: errors.append(m.text) if m.type == "error" else None,
         "pageerror": lambda error: errors.append(str(error)),
     }
@@ -94,6 +104,20 @@ def opened(browser, url, ready, width=1440, height=1000, still=False):
         page.goto("about:blank")
     assert foreign == [], "the page asked another host"
     assert errors == [], "the page's console has errors"
+
+
+_streams = {}  # of each page: those of the server's answers that are still open
+
+
+def settled(page):
+    """Waits until the page has heard all that it asked the server for.
+
+    What is asked for just when the stream of the answers before is closed gradio may never answer.
+    """
+    deadline = time.monotonic() + 60
+    while _streams[page]:
+        assert time.monotonic() < deadline, "the server still owes the page an answer"
+        page.wait_for_timeout(20)
 
 
 @contextlib.contextmanager

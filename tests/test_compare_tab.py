@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 import torch
-from chromium import ARTEFACTS, UNEXPLAINED, opened, served
+from chromium import ARTEFACTS, UNEXPLAINED, opened, served, settled
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -323,6 +323,14 @@ def test_stop_ends_before_the_next_step_and_keeps_what_is_there(network):
     assert network.calls - before == 60
 
 
+def test_a_preview_that_comes_late_leaves_the_sheet_of_the_run_alone(network):
+    updates = compare.run(VISITOR, *settings())
+    next(updates)
+    assert compare.preview(VISITOR, *settings()) == (gr.skip(), gr.skip())
+    list(updates)
+    assert len(compare.SHELF.grid("ann").rows()) == 4, "what is downloaded"
+
+
 def test_the_distance_to_the_converged_solution_costs_its_evaluations_and_no_run_again(network):
     filled()
     before = network.calls
@@ -511,6 +519,8 @@ def wait_for(page, state):
     page.wait_for_function(
         "state => document.querySelector('#compare').dataset.run === state", arg=state
     )
+    if state != "waiting":  # it has ended
+        settled(page)
 
 
 def boxes(page):

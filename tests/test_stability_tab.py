@@ -11,7 +11,7 @@ import gradio as gr
 import plotly.graph_objects as go
 import pytest
 import torch
-from chromium import ARTEFACTS, ASKED, UNEXPLAINED, noted, opened, served
+from chromium import ARTEFACTS, ASKED, UNEXPLAINED, noted, opened, served, settled
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -304,6 +304,8 @@ def wait_for(page, state):
     page.wait_for_function(
         "state => document.querySelector('#stability').dataset.run === state", arg=state
     )
+    if state != "waiting":  # it has ended
+        settled(page)
 
 
 def drawn(page):

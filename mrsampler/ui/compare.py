@@ -210,6 +210,8 @@ def preview(request: gr.Request, *settings: Any) -> tuple[Any, Any]:
         ask = asked(visitor, *settings)
     except gr.Error as error:
         return gr.skip(), f"Cannot run: {error.message}"
+    if visitor in _stops:
+        return gr.skip(), gr.skip()  # Run was pressed meanwhile: the sheet is its own
     SHELF.look(visitor, ask.grid)
     say = " ".join(filter(None, (invitation(ask.grid), ask.shown.note)))
     return told(ask) | {"state": "idle", "say": say, "now": None}, cost(ask)
