@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -28,10 +29,11 @@ class Projection:
 class TrajectoryPCA:
     """Exact PCA of frames that arrive one by one.
 
-    The frames, of d values each, are few: the n x n Gram matrix holds all that PCA needs, and one
-    more frame is one more row of it, O(n d). The late frames of a trajectory lie close together and
-    would drown in rounding, so the products are taken of each frame's increment over the one before
-    it in its trajectory (the first's over `anchor`, mu) and summed up in float64.
+    The frames, of d values each, are few: the n x n Gram matrix holds all that PCA needs. The late
+    frames of a trajectory lie close together and would drown in rounding, so the products are taken
+    of each frame's increment over the one before it in its trajectory (the first's over `anchor`,
+    mu) and summed up in float64. Those of the frames since the last fit are taken at once when they
+    are asked for, in one pass over all frames: O(n d), of which reading memory is the cost.
     Each fit is turned, mirrored and shifted onto the one before it (orthogonal Procrustes), in two
     and in three dimensions separately.
 
@@ -43,10 +45,11 @@ class TrajectoryPCA:
         self._anchor = anchor.detach().flatten().float()
         self._length = self._anchor.numel()
         self._increments: list[Tensor] = []  # in chunks of _CHUNK, so that growing copies nothing
-        self._products = np.zeros((8, 8))  # of the increments
         self._paths = np.zeros((8, 8))  # row i: the increments that add up to frame i
+        self._products = np.zeros((0, 0))  # of the increments, as far as they have been taken
         self._names: list[str] = []
         self._latest: dict[str, tuple[int, Tensor]] = {}
+        self._fit: tuple[int, NDArray[np.float64], float] | None = None
         self._last: dict[int, NDArray[np.float64]] = {}
 
     def __len__(self) -> int:
@@ -60,24 +63,17 @@ class TrajectoryPCA:
         if frame.numel() != self._length:
             raise ValueError(f"a frame of {frame.numel()} values, expected {self._length}")
         n = len(self._names)
-        if n == len(self._products):
-            self._products = np.pad(self._products, (0, n))
-            self._paths = np.pad(self._paths, (0, n))
         values = frame.detach().flatten().to(self._anchor)
-        before, previous = self._latest.get(name, (None, self._anchor))
+        if not math.isfinite(values.sum(dtype=torch.float64).item()):
+            raise ValueError("a frame with values that are not finite")
+        if n == len(self._paths):
+            self._paths = np.pad(self._paths, (0, n))
         if n % _CHUNK == 0:
             blocks = -(-self._length // _BLOCK)
             self._increments.append(self._anchor.new_zeros(_CHUNK, blocks, _BLOCK))
+        before, previous = self._latest.get(name, (None, self._anchor))
         newest = self._increments[-1][n % _CHUNK]
         torch.sub(values, previous, out=newest.flatten()[: self._length])
-        sums = [
-            torch.stack([chunk[:, i] @ block for i, block in enumerate(newest)], 1)
-            for chunk in self._increments
-        ]
-        row = torch.cat(sums)[: n + 1].sum(1, dtype=torch.float64).cpu().numpy()
-        if not np.isfinite(row).all():
-            raise ValueError("a frame with values that are not finite")
-        self._products[n, : n + 1] = self._products[: n + 1, n] = row
         if before is not None:
             self._paths[n] = self._paths[before]
         self._paths[n, n] = 1
@@ -92,27 +88,49 @@ class TrajectoryPCA:
         """
         if dimensions not in (2, 3):
             raise ValueError(f"dimensions must be 2 or 3, got {dimensions}")
-        # Here, so that the library can be imported, and a network trained, without scikit-learn.
-        from sklearn.decomposition import KernelPCA
-
         n = len(self._names)
-        points = np.zeros((n, dimensions))
-        variance = 0.0
-        if n > 1:
-            paths = self._paths[:n, :n]
-            gram = paths @ self._products[:n, :n] @ paths.T
-            with warnings.catch_warnings():
-                # A rank below `dimensions` leaves eigenvalues of +-rounding, dropped below.
-                warnings.simplefilter("ignore")
-                pca = KernelPCA(min(n, dimensions), kernel="precomputed", eigen_solver="dense")
-                found = np.nan_to_num(pca.fit_transform(gram))
-            points[:, : found.shape[1]] = found
-            variance = np.trace(gram) - gram.sum() / n
-        points = self._align(points)
+        if self._fit is None or self._fit[0] != n:
+            self._fit = n, *self._principal()
+        _, points, variance = self._fit
+        points = self._align(points[:, :dimensions].copy())
         spread = ((points - points.mean(0)) ** 2).sum(0) if n else np.zeros(dimensions)
         share = spread / variance if variance > 0 else np.zeros(dimensions)
         names = np.array(self._names, dtype=object)
         return Projection({k: points[names == k] for k in dict.fromkeys(self._names)}, share)
+
+    def _principal(self) -> tuple[NDArray[np.float64], float]:
+        """All frames on the three directions of the largest variance; all the variance there is."""
+        # Here, so that the library can be imported, and a network trained, without scikit-learn.
+        from sklearn.decomposition import KernelPCA
+
+        n = len(self._names)
+        points = np.zeros((n, 3))
+        if n < 2:
+            return points, 0.0
+        self._multiply()
+        paths = self._paths[:n, :n]
+        gram = paths @ self._products @ paths.T
+        with warnings.catch_warnings():
+            # A rank below 3 leaves eigenvalues of +-rounding, dropped below.
+            warnings.simplefilter("ignore")
+            pca = KernelPCA(min(n, 3), kernel="precomputed", eigen_solver="dense")
+            found = np.nan_to_num(pca.fit_transform(gram))
+        points[:, : found.shape[1]] = found
+        return points, np.trace(gram) - gram.sum() / n
+
+    def _multiply(self) -> None:
+        """Takes the products of the increments that are new with all."""
+        n, known = len(self._names), len(self._products)
+        new = torch.stack([self._increments[i // _CHUNK][i % _CHUNK] for i in range(known, n)])
+        blocks = range(new.shape[1])
+        sums = [
+            torch.stack([chunk[:, i] @ new[:, i].T for i in blocks]).sum(0, dtype=torch.float64)
+            for chunk in self._increments
+        ]
+        columns = torch.cat(sums)[:n].cpu().numpy()
+        self._products = np.pad(self._products, (0, n - known))
+        self._products[:, known:] = columns
+        self._products[known:] = columns.T
 
     def _align(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """`points` turned, mirrored and shifted so that the earlier ones move least."""
