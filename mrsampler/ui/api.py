@@ -23,13 +23,12 @@ from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
 from mrsampler.ui import choices, given
 from mrsampler.ui import compare as sheets
 from mrsampler.ui import playground as scenes
+from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
     load,
     restoration,
-    save,
-    save_bytes,
     subject,
 )
 from mrsampler.ui.turnstile import PACE

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mrsampler.photo import to_uint8
 from mrsampler.ui.figures import COLOURS
+from mrsampler.ui.files import discard
 from mrsampler.ui.live import Pin, Still
 from mrsampler.ui.repeat import Settings
 
@@ -28,7 +29,8 @@ PIN_KEYS = tuple(COLOURS)[2:]
 class Run:
     """A run of the page as far as it got: its stills by sampler, and the plot at its end.
 
-    `digests` are those of its pictures: photo, degraded and restored.
+    `digests` are those of its pictures: photo, degraded and restored. `files` were made of it, and
+    go with it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Run:
     digests: dict[str, str]
     stills: dict[str, list[Still]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
     def add(self, stills: list[Still]) -> None:
         """Keeps what is new; where that is too much, every other frame of the longest goes."""
@@ -83,13 +86,15 @@ class Memory:
         self._lock = threading.Lock()
 
     def keep(self, session: str, run: Run) -> None:
-        """In place of the run before."""
+        """In place of the run before, whose files are discarded."""
         with self._lock:
-            self._visitor(session).run = run
+            visitor = self._visitor(session)
+            before, visitor.run = visitor.run, run
             while sum(v.size for v in self._visitors.values()) > FOR_ALL:
                 if len(self._visitors) == 1:
                     break
                 self._visitors.popitem(last=False)
+        _discard_files(before)
 
     def run(self, session: str) -> Run | None:
         """The visitor's latest run, if it is still known."""
@@ -130,14 +135,20 @@ class Memory:
             self._visitor(session).pins.pop(key, None)
 
     def forget(self, session: str) -> None:
-        """Frees all that is a visitor's."""
+        """Frees all that is a visitor's, files and memory."""
         with self._lock:
-            self._visitors.pop(session, None)
+            visitor = self._visitors.pop(session, None)
+        _discard_files(visitor.run if visitor else None)
 
     def _visitor(self, session: str) -> _Visitor:
         visitor = self._visitors.setdefault(session, _Visitor())
         self._visitors.move_to_end(session)
         return visitor
+
+
+def _discard_files(run: Run | None) -> None:
+    for path in run.files if run else ():
+        discard(path)
 
 
 def digest(image: Tensor) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
-from gradio.processing_utils import save_pil_to_cache
-from PIL import Image
 from torch import Tensor
 
 from mrsampler import checkpoints, hub, restorer
@@ -199,17 +195,3 @@ def restoration(
     for step in restorer.trajectory(degraded, task, **settings):
         report = {"nfe": step.nfe, "t": step.t, "lambda": step.lam}
         yield report | {"seconds": round(step.seconds, 4)}, step.x[0].cpu()
-
-
-def save(picture: Image.Image, name: str) -> str:
-    """The picture as NAME.png in gradio's cache, which is emptied by age."""
-    folder = Path(gr.utils.get_upload_folder())
-    return save_pil_to_cache(picture, str(folder), name=name, format="png")
-
-
-def save_bytes(content: bytes, name: str) -> str:
-    """The content as a file NAME in gradio's cache, where no other visitor can guess it."""
-    folder = Path(gr.utils.get_upload_folder()) / secrets.token_hex(16)
-    folder.mkdir(parents=True)
-    (folder / name).write_bytes(content)
-    return str(folder / name)

@@ -1,0 +1,51 @@
+"""What the page remembers of a visitor, and the files that were made of it."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mrsampler.ui.files import save, save_bytes
+from mrsampler.ui.memory import Memory, Run
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    return tmp_path
+
+
+def run_with_files():
+    run = Run("run", None, {"degraded": ""})
+    run.files = [save(Image.new("RGB", (4, 4)), "restored"), save_bytes(b"{}", "race.json")]
+    return run
+
+
+def files(cache):
+    return sorted(path.name for path in cache.rglob("*") if path.is_file())
+
+
+def test_a_visitors_next_run_takes_the_files_of_the_one_before_away(cache):
+    memory = Memory()
+    memory.keep("ann", run_with_files())
+    assert files(cache) == ["race.json", "restored.png"]
+    memory.keep("ann", Run("the next", None, {"degraded": ""}))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_visitor_who_leaves_takes_only_own_files_away(cache):
+    memory = Memory()
+    memory.keep("ann", run_with_files())
+    memory.keep("bob", other := run_with_files())
+    memory.forget("ann")
+    assert sorted(path for path in cache.rglob("*") if path.is_file()) == sorted(
+        map(Path, other.files)
+    )
+
+
+def test_files_that_are_gone_already_are_no_trouble(cache):
+    memory, run = Memory(), run_with_files()
+    Path(run.files[0]).unlink()
+    memory.keep("ann", run)
+    memory.forget("ann")
+    assert files(cache) == []
