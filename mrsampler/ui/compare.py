@@ -18,9 +18,20 @@ from mrsampler.restorer import Restorer
 from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given, session
-from mrsampler.ui.components import PLOTLY, SEND, WEB, arrival_line, menu, served, web
+from mrsampler.ui.components import (
+    PLOTLY,
+    SEND,
+    WEB,
+    arrival_line,
+    as_text,
+    menu,
+    panel,
+    served,
+    web,
+)
 from mrsampler.ui.contact import contact_sheet
 from mrsampler.ui.figures import COLOURS
+from mrsampler.ui.files import save_bytes
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.grid import (
     CONVERGED,
@@ -42,7 +53,6 @@ from mrsampler.ui.session import (
     arrival,
     load,
     restoration,
-    save_bytes,
     subject,
     under_way,
 )
@@ -543,7 +553,7 @@ def build() -> None:
                     go = gr.Button("Run", variant="primary", elem_id="compare-run")
                     halt = gr.Button("Stop", variant="stop", elem_id="compare-stop")
         with gr.Column(elem_id="compare-stage"):
-            sheet = gr.HTML(None, head=head, **web("compare"))
+            sheet = panel("compare", head=head)
             box = gr.File(visible="hidden")
 
     settings = [
@@ -560,9 +570,9 @@ def build() -> None:
         with_rmse,
         checkpoint,
     ]
-    sheet.opened(preview, settings, [sheet, price], **quietly)
+    sheet.opened(as_text(preview), settings, [sheet, price], **quietly)
     for event in photo.picked:
-        event.then(preview, settings, [sheet, price], **quietly)
+        event.then(as_text(preview), settings, [sheet, price], **quietly)
     gr.on(
         [
             photo.mode.input,
@@ -576,7 +586,7 @@ def build() -> None:
             spacing.input,
             with_rmse.input,
         ],
-        preview,
+        as_text(preview),
         settings,
         [sheet, price],
         trigger_mode="always_last",
@@ -593,11 +603,11 @@ def build() -> None:
         concurrency_limit=None,
         **quietly,
     )
-    chosen.success(preview, settings, [sheet, price], **quietly).then(
+    chosen.success(as_text(preview), settings, [sheet, price], **quietly).then(
         task_told, checkpoint, photo.task, **quietly
     )
     running = go.click(
-        run,
+        as_text(run),
         settings,
         [sheet, price],
         concurrency_limit=None,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import gradio as gr
+import orjson
 import plotly
 from gradio.data_classes import FileData, GradioRootModel
 
@@ -34,6 +38,40 @@ def web(name: str, *scripts: str) -> dict[str, Any]:
         more = [(WEB / f"{script}.js").read_text(encoding="utf-8") for script in scripts]
         found["js_on_load"] = "\n".join([found["js_on_load"], *more])
     return {"apply_default_css": False, "padding": False, **found}
+
+
+def panel(name: str, *scripts: str, value: Any = None, **options: Any) -> gr.HTML:
+    """`web` as a component whose value is JSON text: what fills it comes `as_text`.
+
+    Gradio compares, clones and makes reactive every number of a nested value, which takes three
+    times as long as drawing them.
+    """
+    return gr.HTML(_text(value), **options, **web(name, *scripts))
+
+
+def as_text(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose first output is a panel's: its dicts as JSON text, skips as they are."""
+
+    def outputs(given: Any) -> Any:
+        return (_text(given[0]), *given[1:]) if isinstance(given, tuple) else _text(given)
+
+    @functools.wraps(handler)
+    def whole(*args: Any) -> Any:
+        return outputs(handler(*args))
+
+    @functools.wraps(handler)
+    def streaming(*args: Any) -> Iterator[Any]:
+        for given in handler(*args):
+            yield outputs(given)
+
+    return streaming if inspect.isgeneratorfunction(handler) else whole
+
+
+def _text(value: Any) -> Any:
+    """What is not finite is null there."""
+    if value is None or "__type__" in value:
+        return value
+    return orjson.dumps(value).decode()
 
 
 class Upload(GradioRootModel):

@@ -20,7 +20,8 @@ from mrsampler.examples import ASSETS, examples
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
-from mrsampler.ui.components import PLOTLY, SEND, arrival_line, menu, served, web
+from mrsampler.ui.components import PLOTLY, SEND, arrival_line, as_text, menu, panel, served, web
+from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.frames import jpeg, within
 from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
 from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances
@@ -43,8 +44,6 @@ from mrsampler.ui.session import (
     arrival,
     load,
     race,
-    save,
-    save_bytes,
     subject,
 )
 from mrsampler.ui.turnstile import PACE
@@ -202,8 +201,7 @@ def run(
         MEMORY.keep(visitor, kept)
         # The word first: a large photo takes seconds to scale back and compress.
         yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
-        both, download = _outcome(moment, shown, task)
-        kept.digests["restored"] = sha256(both[1].tobytes()).hexdigest()
+        both, download = _outcome(moment, shown, kept)
         yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
     except gr.Error as error:  # a ValueError, too, but a sentence of its own
         yield update | {"state": failed, "say": error.message}, *nothing
@@ -272,7 +270,9 @@ def parcel(event: gr.EventData, request: gr.Request) -> str:
     kind = str(event.kind)
     if kind not in make:
         raise gr.Error(f"There is no download {kind[:20]!r}.", print_exception=False)
-    return save_bytes(make[kind](kept), f"race-{kept.settings.task}.{kind}")
+    path = save_bytes(make[kind](kept), f"race-{kept.settings.task}.{kind}")
+    kept.files.append(path)
+    return path
 
 
 def takeaway(settings: Settings) -> dict[str, Any]:
@@ -345,12 +345,15 @@ def last_word(moment: Moment, shown: Subject, finished: bool, note: str | None =
     return " ".join([word] + [note for note in (moment.advice, shown.note, note) if note])
 
 
-def _outcome(moment: Moment, shown: Subject, task: str) -> tuple[Any, ...]:
-    """Before and after, losslessly and at the photo's own size; the download."""
+def _outcome(moment: Moment, shown: Subject, kept: Run) -> tuple[tuple[str, str], str]:
+    """Files of before and after, losslessly and at the photo's own size."""
+    task = kept.settings.task
     restored = shown.source.image(moment.results[0].image)
-    before = shown.source.image(shown.degraded)
-    download = gr.update(value=save(restored, f"restored-{task}"))
-    return (before, restored), download
+    kept.digests["restored"] = sha256(restored.tobytes()).hexdigest()
+    before = save(shown.source.image(shown.degraded), f"degraded-{task}")
+    after = save(restored, f"restored-{task}")
+    kept.files += before, after
+    return (before, after), after
 
 
 def table(results: Sequence[Result], shown: Subject) -> list[dict[str, str]]:
@@ -529,11 +532,13 @@ def build() -> None:
                 go = gr.Button("Run", variant="primary", elem_id="run")
                 halt = gr.Button("Stop", variant="stop", elem_id="stop")
         with gr.Column(elem_id="stage"):
-            stage = gr.HTML(
-                value=None,
+            stage = panel(
+                "stage",
+                "trajectories",
+                "curves",
+                "player",
                 recording=served(RECORDING) if RECORDING.exists() else "",
                 head=f'<script src="{served(PLOTLY)}"></script>',
-                **web("stage", "trajectories", "curves", "player"),
             )
             with gr.Row(elem_id="outcome"):
                 with gr.Column():
@@ -567,10 +572,10 @@ def build() -> None:
         lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private
     )
     for event in (*picked, rolled):
-        event.then(preview, what, stage, **private)
+        event.then(as_text(preview), what, stage, **private)
     gr.on(
         [mode.input, task.input, severity.release, seed.submit, largest_side.input],
-        preview,
+        as_text(preview),
         what,
         stage,
         trigger_mode="always_last",
@@ -616,7 +621,7 @@ def build() -> None:
         largest_side,
     ]
     running = go.click(
-        run,
+        as_text(run),
         settings,
         [stage, slider, rows, download, take],
         concurrency_limit=None,
@@ -629,7 +634,7 @@ def build() -> None:
     )
     halt.click(stop, None, None, queue=False, **private)
     # Through the queue, for without it gradio shows no message.
-    stage.pin(pin, None, stage, **private)
+    stage.pin(as_text(pin), None, stage, **private)
     take.picture(None, download, None, js=SENT)
     sent = take.want(parcel, None, box, **private)
     box.change(
@@ -667,5 +672,5 @@ def build() -> None:
             row,
         ],
         **private,
-    ).then(_preview_linked, what, stage, **private)
+    ).then(as_text(_preview_linked), what, stage, **private)
     page.unload(forget)

@@ -16,7 +16,7 @@ from mrsampler.stability import Prediction
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given
 from mrsampler.ui.charts import chart
-from mrsampler.ui.components import WEB, arrival_line, menu, web
+from mrsampler.ui.components import WEB, arrival_line, as_text, menu, panel
 from mrsampler.ui.divergence import (
     PREDICTIONS,
     Comparison,
@@ -278,7 +278,7 @@ def build() -> None:
             style = (WEB / "stability.page.css").read_text(encoding="utf-8")
             head = f"<style>{style}</style>"
             gr.HTML(f"<p>{LEAD}</p>", elem_id="stability-lead", padding=False)
-            stage = gr.HTML(value=shown, head=head, **web("stability"))
+            stage = panel("stability", value=shown, head=head)
             with gr.Row(elem_id="stability-plots"):
                 for name, title, about in (
                     (
@@ -298,7 +298,7 @@ def build() -> None:
 
     what = [photo.example, photo.drop, photo.mode, photo.task, photo.severity, seed, largest_side]
     for event in photo.picked:
-        event.then(preview, what, stage, **quietly)
+        event.then(as_text(preview), what, stage, **quietly)
     gr.on(
         [
             photo.mode.input,
@@ -307,7 +307,7 @@ def build() -> None:
             seed.submit,
             largest_side.input,
         ],
-        preview,
+        as_text(preview),
         what,
         stage,
         trigger_mode="always_last",
@@ -326,7 +326,7 @@ def build() -> None:
     )
     chosen.success(task_told, checkpoint, photo.task, **quietly)
     running = go.click(
-        run,
+        as_text(run),
         [*what, solver, nfe, spacing, checkpoint],
         stage,
         concurrency_limit=None,

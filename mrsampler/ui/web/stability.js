@@ -119,7 +119,7 @@ function apply(update) {
   stop.title = 'Ends before the next step; what is there stays';
 })(200);
 watch('value', () => {
-  const update = props.value;
+  const update = JSON.parse(props.value);
   if (!update?.state) return;
   // A preview that was asked for before the run may arrive after it.
   if (update.state === 'idle' && BUSY.includes(tab.dataset.run)) return;
@@ -133,4 +133,4 @@ tab.addEventListener('asked', () => {
   setTimeout(() => tab.querySelector('#stability-stop').focus({ preventScroll: true }));
 });
 tab.addEventListener('failed', () => fail('The run did not start; the message says why.'));
-if (props.value) setTimeout(() => apply(props.value));
+if (props.value) setTimeout(() => apply(JSON.parse(props.value)));

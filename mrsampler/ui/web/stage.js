@@ -133,7 +133,7 @@ function settle(state) {
   if (knobs) knobs.inert = busy(); // by keyboard, too
   controls();
   unlock();
-  markBoth(); // at a race's end a longer line is whole
+  for (const canvas of [trajectories, curve]) if (canvas.due) canvas.draw(); else canvas.mark(); // whole, at a race's end
   clearTimeout(watchdog);
   if (busy()) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.', 'failed'), 180000);
 }
@@ -146,7 +146,7 @@ function apply(update, state) {
   if (update.run !== run && update.state !== 'refused') {
     if (!update.state) return; // of a run that is gone from the page
     run = update.run;
-    pause(); clear(); restart(); drawBoth();
+    pause(); clear(); restart(); drawBoth(true);
     outcome(null);
   }
   if (update.setup) setup(update.setup);
@@ -171,7 +171,7 @@ function apply(update, state) {
   if (BUSY.includes(was) && button && document.activeElement?.id === 'stop') button.focus();
 }
 watch('value', () => {
-  const update = props.value;
+  const update = JSON.parse(props.value);
   if (!update || !update.run) return;
   // A preview that was asked for before the run may arrive after it.
   if (update.state === 'idle' && busy()) return;

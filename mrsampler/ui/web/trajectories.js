@@ -5,17 +5,29 @@ const dark = () => document.body.classList.contains('dark');
 const faint = () => (dark() ? 0.3 : 0.18); // what lies ahead of the frame that is looked at
 const SVG = 'http://www.w3.org/2000/svg';
 
+const SHARE = 0.05;
+
 class Canvas {
   // `make` returns { data, layout }, or null for an empty canvas.
   constructor(plot, make) {
     const over = document.createElementNS(SVG, 'svg');
     over.classList.add('now');
-    Object.assign(this, { plot, make, over, drawing: false, again: false, wired: false });
+    Object.assign(this, { plot, make, over, drawing: false, again: false, wired: false, rested: 0, due: null });
   }
+  // A redraw is plotly's, of everything. While a race runs it may have a SHARE of the time, for the
+  // network may be on the same cores: what comes sooner is drawn at the next turn.
   async draw() {
     if (this.drawing) { this.again = true; return; }
     if (!window.Plotly) return;
+    const rest = this.rested - performance.now();
+    if (busy() && rest > 0) {
+      this.due ??= setTimeout(() => { this.due = null; this.draw(); }, rest);
+      return;
+    }
+    clearTimeout(this.due);
+    this.due = null;
     this.drawing = true;
+    const began = performance.now();
     try {
       const figure = this.make();
       this.plot.parentElement.classList.toggle('blank', !figure);
@@ -28,6 +40,8 @@ class Canvas {
       this.follow();
     } finally {
       this.drawing = false;
+      const ended = performance.now();
+      this.rested = ended + (ended - began) * (1 / SHARE - 1);
       if (this.again) { this.again = false; requestAnimationFrame(() => this.draw()); }
     }
   }
@@ -191,12 +205,14 @@ function turn(to) {
   if (window.Plotly) trajectories.clear();
   trajectories.draw();
 }
-function drawBoth() {
-  trajectories.draw();
-  curve.draw();
+function drawBoth(anew = false) {
+  for (const canvas of [trajectories, curve]) {
+    if (anew) canvas.rested = 0;
+    canvas.draw();
+  }
 }
 function markBoth() {
   trajectories.mark();
   curve.mark();
 }
-new MutationObserver(drawBoth).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+new MutationObserver(() => drawBoth()).observe(document.body, { attributes: true, attributeFilter: ['class'] });
