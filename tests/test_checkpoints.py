@@ -49,6 +49,7 @@ def rewrite(path, **changes):
 
 def test_a_checkpoint_comes_back_to_half_precision(saved):
     path, of = saved
+    assert {weights.dtype for weights in load_file(path).values()} == {torch.float16}
     back = checkpoints.read(path)
     for name, value in of.state_dict().items():
         # Half precision has 11 bits; below 6.1e-5 its steps stay 6e-8.

@@ -268,8 +268,9 @@ def test_haze_is_thicker_towards_the_top():
 
 
 def test_low_light_noise_is_photons_plus_amplifier():
-    image = torch.full((3, 128, 128), 0.9)
-    frame = to_linear(degrade(image, "low-light", 0.5, seeded()))
+    # So dark that the amplifier's part, a tenth, stands out; not so dark that much is cut off at 0.
+    image = torch.full((3, 512, 512), 0.9)
+    frame = to_linear(degrade(image, "low-light", 0.7, seeded()))
     for channel in frame:
         signal = channel.mean().item()
         assert 0 < signal < 0.2 * 0.9**2.2
