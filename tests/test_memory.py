@@ -25,16 +25,22 @@ def files(cache):
     return sorted(path.name for path in cache.rglob("*") if path.is_file())
 
 
-def test_a_visitors_next_run_takes_the_files_of_the_one_before_away(cache):
+def run_without():
+    return Run("another", None, {"degraded": ""})
+
+
+def test_a_runs_files_outlive_the_next_run_and_go_with_the_one_after(cache):
     memory = Memory()
     memory.keep("ann", run_with_files())
+    memory.keep("ann", run_without())
     assert files(cache) == ["race.json", "restored.png"]
-    memory.keep("ann", Run("the next", None, {"degraded": ""}))
+    memory.keep("ann", run_without())
     assert list(cache.iterdir()) == []
 
 
 def test_a_visitor_who_leaves_takes_only_own_files_away(cache):
     memory = Memory()
+    memory.keep("ann", run_with_files())
     memory.keep("ann", run_with_files())
     memory.keep("bob", other := run_with_files())
     memory.forget("ann")
@@ -47,5 +53,6 @@ def test_files_that_are_gone_already_are_no_trouble(cache):
     memory, run = Memory(), run_with_files()
     Path(run.files[0]).unlink()
     memory.keep("ann", run)
+    memory.forget("ann")
     memory.forget("ann")
     assert files(cache) == []

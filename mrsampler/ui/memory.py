@@ -29,8 +29,7 @@ PIN_KEYS = tuple(COLOURS)[2:]
 class Run:
     """A run of the page as far as it got: its stills by sampler, and the plot at its end.
 
-    `digests` are those of its pictures: photo, degraded and restored. `files` were made of it, and
-    go with it.
+    `digests` are those of its pictures: photo, degraded and restored. `files` were made of it.
     """
 
     name: str
@@ -70,6 +69,7 @@ class Run:
 @dataclass
 class _Visitor:
     run: Run | None = None
+    stale: list[str] = field(default_factory=list)  # files of the run before
     pins: dict[str, tuple[str, Pin]] = field(default_factory=dict)  # the subject, and its line
 
     @property
@@ -86,15 +86,19 @@ class Memory:
         self._lock = threading.Lock()
 
     def keep(self, session: str, run: Run) -> None:
-        """In place of the run before, whose files are discarded."""
+        """In place of the run before, whose files are discarded with the next: the browser may
+        still be fetching them.
+        """
         with self._lock:
             visitor = self._visitor(session)
-            before, visitor.run = visitor.run, run
+            gone, visitor.stale = visitor.stale, visitor.run.files if visitor.run else []
+            visitor.run = run
             while sum(v.size for v in self._visitors.values()) > FOR_ALL:
                 if len(self._visitors) == 1:
                     break
                 self._visitors.popitem(last=False)
-        _discard_files(before)
+        for path in gone:
+            discard(path)
 
     def run(self, session: str) -> Run | None:
         """The visitor's latest run, if it is still known."""
@@ -137,18 +141,14 @@ class Memory:
     def forget(self, session: str) -> None:
         """Frees all that is a visitor's, files and memory."""
         with self._lock:
-            visitor = self._visitors.pop(session, None)
-        _discard_files(visitor.run if visitor else None)
+            visitor = self._visitors.pop(session, _Visitor())
+        for path in visitor.stale + (visitor.run.files if visitor.run else []):
+            discard(path)
 
     def _visitor(self, session: str) -> _Visitor:
         visitor = self._visitors.setdefault(session, _Visitor())
         self._visitors.move_to_end(session)
         return visitor
-
-
-def _discard_files(run: Run | None) -> None:
-    for path in run.files if run else ():
-        discard(path)
 
 
 def digest(image: Tensor) -> str:
