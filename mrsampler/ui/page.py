@@ -91,7 +91,7 @@ def launch(
         server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=port or int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
         theme=theme.theme(),
-        head=theme.head(),
+        head=theme.head(first=restore.recording()),
         footer_links=[],
         run_history=False,
         show_error=True,

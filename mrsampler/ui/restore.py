@@ -448,6 +448,11 @@ def _preview_linked(
     return preview(example, upload, mode, task, severity, seed, largest_side, request)
 
 
+def recording() -> str:
+    """The URL of the race that the page opens with, "" where there is none."""
+    return served(RECORDING) if RECORDING.exists() else ""
+
+
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
     restorer = load(checkpoints.DEFAULT)
@@ -537,8 +542,8 @@ def build() -> None:
                 "trajectories",
                 "curves",
                 "player",
-                recording=served(RECORDING) if RECORDING.exists() else "",
-                head=f'<script src="{served(PLOTLY)}"></script>',
+                recording=recording(),
+                plotly=served(PLOTLY),
             )
             with gr.Row(elem_id="outcome"):
                 with gr.Column():

@@ -5,6 +5,14 @@ const dark = () => document.body.classList.contains('dark');
 const faint = () => (dark() ? 0.3 : 0.18); // what lies ahead of the frame that is looked at
 const SVG = 'http://www.w3.org/2000/svg';
 
+// Plotly is 4 MB, which take half a second to run: they come after the first picture.
+function fetchPlotly() {
+  if (document.querySelector(`script[src="${props.plotly}"]`)) return;
+  document.head.append(Object.assign(document.createElement('script'), { src: props.plotly, onload: () => drawBoth() }));
+}
+panels.a.querySelector('img').addEventListener('load', () => setTimeout(fetchPlotly), { once: true });
+setTimeout(fetchPlotly, 3000); // where none comes
+
 const SHARE = 0.05;
 
 class Canvas {
