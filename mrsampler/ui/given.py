@@ -42,7 +42,7 @@ def controls() -> Given:
         [CLEAN, DAMAGED],
         value=CLEAN,
         label="The photo is",
-        info="Of a clean one the truth is known, so results can be scored.",
+        info="Only a clean one has a truth to score by.",
     )
     task = gr.Dropdown(list(TASKS), value=first.task, label="Task", info="Which damage to undo.")
     severity = gr.Slider(
