@@ -358,7 +358,7 @@ function fail(sentence) {
   settle('failed');
 }
 function apply() {
-  const update = JSON.parse(props.value);
+  const update = JSON.parse(props.value || null);
   if (!update || !update.state) return;
   // A preview that was asked for before the run may arrive after it.
   if (update.state === 'idle' && BUSY.includes(tab.dataset.run)) return;
