@@ -45,6 +45,16 @@ assert set(components.web("stage")) >= {"html_template", "css_template", "js_on_
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="another OpenMP, which spins otherwise")
+@pytest.mark.parametrize("asked, spins", [({}, "'10000'"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "'0'")])
+def test_torchs_threads_soon_sleep_while_they_wait_unless_it_is_asked_otherwise(asked, spins):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
+    environment |= asked | {"OMP_DISPLAY_ENV": "verbose"}
+    loading = [sys.executable, "-c", "import mrsampler"]
+    told = subprocess.run(loading, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert f"GOMP_SPINCOUNT = {spins}" in told.stderr
+
+
 def test_every_folder_of_the_package_is_installed(installed):
     tracked = {p.relative_to(ROOT) for p in (ROOT / "mrsampler").rglob("*.py")}
     assert {p for p in tracked if not (installed / p).exists()} == set()
