@@ -49,7 +49,7 @@ def psnr(image: Tensor, truth: Tensor) -> float:
     Raises ValueError for different shapes.
     """
     _check(image, truth)
-    error = (image.clamp(0, 1) - truth.clamp(0, 1)).square().mean(dtype=torch.float64)
+    error = image.clamp(0, 1).sub_(truth.clamp(0, 1)).square_().mean(dtype=torch.float64)
     return (-10 * error.log10()).item()
 
 

@@ -14,11 +14,12 @@ import torch
 
 from mrsampler import SPACINGS, VESDE, Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
+from mrsampler.metrics import ssim
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
 from mrsampler.ui import choices, live, samplers
 from mrsampler.ui.figures import free_side
-from mrsampler.ui.live import Entrant, LiveRace
+from mrsampler.ui.live import Entrant, LiveRace, measured
 from mrsampler.ui.turnstile import Turnstile
 
 ENTRANTS = [
@@ -49,10 +50,12 @@ def restorer(network=None, timesteps=None, process=None):
     return Restorer(Checkpoint("test", denoiser, process, ("noisy",), card), torch.device("cpu"))
 
 
+TRUTH = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0)) * 0.8
+
+
 def race(network, truth=True, entrants=ENTRANTS, timesteps=None, process=None):
-    clean = torch.rand(3, 48, 64, generator=torch.Generator().manual_seed(0)) * 0.8
     known = restorer(network, timesteps, process)
-    return LiveRace(known, clean - 0.0, clean if truth else None, "noisy", entrants, 0)
+    return LiveRace(known, TRUTH.clone(), TRUTH if truth else None, "noisy", entrants, 0)
 
 
 def test_every_frame_is_told_once_and_both_samplers_start_from_one_x_T():
@@ -103,7 +106,7 @@ def test_a_run_that_ends_elsewhere_is_done_when_nothing_follows():
 @pytest.mark.parametrize(("rate", "updates"), [(1e-6, 2), (math.inf, 6)])
 def test_updates_are_coalesced_to_a_rate(monkeypatch, rate, updates):
     monkeypatch.setattr(live, "UPDATES_PER_SECOND", rate)
-    moments = list(race(Network()).moments())
+    moments = [moment for moment in race(Network()).moments() if moment.frames]
     assert len(moments) == updates  # x_T at once, and the last frames at the end
     assert [frame["index"] for moment in moments for frame in moment.frames] == list(range(6))
 
@@ -115,7 +118,7 @@ def test_nothing_is_evaluated_once_it_is_to_stop():
     assert not any(result.done for result in next(moments).results)
     assert network.calls == 2
     stop.set()
-    assert list(moments) == []
+    assert not any(moment.frames for moment in moments), "only the plot as it is by now"
     assert network.calls == 2
 
 
@@ -134,24 +137,36 @@ def test_without_the_truth_there_is_no_score():
     assert all(state["of_x"] is None and state["of_x0"] is None for state in told)
 
 
-def test_x_t_is_measured_by_psnr_and_what_is_predicted_or_sampled_in_full():
+def test_while_it_runs_psnr_alone_is_measured():
     told = [f["a"] for moment in race(Network()).moments() for f in moment.frames if "a" in f]
     assert told[0]["of_x0"] is None, "nothing is predicted at x_T"
-    for state in told[:3]:
-        assert state["of_x"]["psnr"] > 0 and state["of_x"]["ssim"] is None
-    for quality in (*(state["of_x0"] for state in told[1:]), told[3]["of_x"]):
-        assert quality["psnr"] > 0 and quality["ssim"] > 0 and quality["swd"] >= 0
+    for quality in (*(state["of_x"] for state in told), *(state["of_x0"] for state in told[1:])):
+        assert quality["psnr"] > 0 and quality["ssim"] is None and quality["swd"] is None
 
 
-def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends():
+def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_the_sample():
     entrants = [ENTRANTS[0], Entrant("b", "Posterior", "posterior", 100, "uniform-t")]
     moments = list(race(Network(), entrants=entrants).moments())
-    stills = [still for moment in moments for still in moment.stills if still.key == "b"]
-    assert [still.nfe for still in stills] == list(range(101))
-    assert all(still.of_x0.psnr > 0 for still in stills[1:])
+    live = [still for moment in moments for still in moment.stills if still.key == "b"]
+    assert [still.nfe for still in live] == list(range(101))
+    stills = measured(live, TRUTH)
     whole = [still.nfe for still in stills if still.of_x0 and still.of_x0.swd is not None]
     assert whole == [1, 2, 3, 4, 6, 9, 14, 21, 32, 48, 72, 100]
     assert [still.nfe for still in stills if still.x0] == whole
+    assert [still.nfe for still in stills if still.of_x.swd is not None] == [100]
+    for still, before in zip(stills, live, strict=True):
+        assert still.of_x.psnr == before.of_x.psnr
+    sample = stills[-1]
+    assert sample.of_x.ssim == pytest.approx(ssim(sample.x.image, TRUTH))
+
+
+def test_the_plot_comes_at_once_and_at_the_end_and_seldomer_than_the_frames(monkeypatch):
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e9)
+    monkeypatch.setattr(live, "FIGURES_PER_SECOND", 1e-9)
+    moments = list(race(Network()).moments())
+    assert [bool(moment.figures) for moment in moments] == [True] + 5 * [False] + [True]
+    ends = {t["name"]: t["customdata"][-1][0] for t in moments[-1].figures["2"]["data"][:2]}
+    assert ends == {"a": 3, "b": 5}
 
 
 def test_its_moments_can_cross_to_another_process():

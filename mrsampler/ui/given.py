@@ -58,6 +58,7 @@ def controls() -> Given:
         "queue": False,
         "api_visibility": "private",
         "show_progress": "hidden",
+        "show_progress_on": example,  # of nothing that is seen: see `restore.build`
     }
     picked = (
         row.pick(_pick, None, [example, drop, task, severity, mode], **quietly),

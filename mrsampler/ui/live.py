@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from mrsampler.advice import advice
+from mrsampler.metrics import psnr
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
 from mrsampler.trajectory import Step
@@ -18,7 +19,7 @@ from mrsampler.ui.figures import COLOURS, Line, TrajectoryPlot
 from mrsampler.ui.frames import Kept, jpeg, within
 from mrsampler.ui.quality import Judge, Quality, due_after
 
-UPDATES_PER_SECOND = 6
+UPDATES_PER_SECOND, FIGURES_PER_SECOND = 6.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class Result:
 class Still:
     """What is kept of one step of sampler `key`.
 
-    `of_x` and `of_x0` are the qualities of x_t and of the predicted x_0, None without a truth;
-    `x0` is kept where that is to be measured whole. `done` marks the last step: its x_t is the
-    sample.
+    `of_x` and `of_x0` are the qualities of x_t and of the predicted x_0, None without a truth: the
+    PSNR at once, the rest by `measured`, for which `x0` is kept at some steps. `done` marks the
+    last step: its x_t is the sample.
     """
 
     key: str
@@ -98,8 +99,9 @@ class Pin:
 class Moment:
     """What the page is told at once: the frames since the last moment, and where all are by now.
 
-    `stills` are what to keep of those frames. Plain values and CPU tensors: on ZeroGPU it comes
-    out of another process.
+    `stills` are what to keep of those frames; `figures` are empty where the last ones are new
+    enough, never at the end. Plain values and CPU tensors: on ZeroGPU it comes out of another
+    process.
     """
 
     frames: list[dict[str, Any]]
@@ -141,7 +143,7 @@ class LiveRace:
         lines = tuple(Line(key, label, COLOURS[key]) for key, label in labels.items())
         # On the frames' own device, so that they are not copied to be projected.
         shown, truth = within(degraded), None if truth is None else within(truth)
-        device = restorer.device
+        device, self._drawn = restorer.device, -math.inf
         self._plot = TrajectoryPlot(
             lines, shown.to(device), None if truth is None else truth.to(device)
         )
@@ -151,7 +153,7 @@ class LiveRace:
                     still.index, still.t, still.lam, still.x.image, None, still.nfe, still.seconds
                 )
                 self._plot.add(pin.key, step, still.psnr)
-        self._judge = None if truth is None else Judge(truth)
+        self._truth = truth
         self._due = {entrant.key: 0 for entrant in entrants}
         self._latest: dict[str, tuple[Step, Result]] = {}
 
@@ -163,7 +165,7 @@ class LiveRace:
         """
         frames: list[dict[str, Any]] = []
         stills: list[Still] = []
-        sentence, due, late = None, 0.0, False
+        sentence, due, whole, late = None, 0.0, False, False
         self._stopped = stopped
         try:
             for index, steps in enumerate(self._ticks):
@@ -173,7 +175,9 @@ class LiveRace:
                 if index == 1:
                     sentence = advice(self._degraded, self._task, steps[0].x0)
                 if time.perf_counter() >= due:
-                    yield self._moment(frames, sentence, stills)
+                    moment = self._moment(frames, sentence, stills)
+                    whole = bool(moment.figures)
+                    yield moment
                     frames, stills, due = [], [], time.perf_counter() + 1 / UPDATES_PER_SECOND
                 if stopped():
                     break
@@ -183,7 +187,8 @@ class LiveRace:
             pass
         finally:
             self._ticks.close()  # type: ignore[attr-defined]
-        if frames or late:
+        if frames or late or not whole:
+            self._drawn = -math.inf
             yield self._moment(frames, sentence, stills)
 
     def _on_tile(self, spent: float) -> None:
@@ -194,7 +199,9 @@ class LiveRace:
     def _moment(
         self, frames: list[dict[str, Any]], sentence: str | None, stills: list[Still]
     ) -> Moment:
-        figures = {str(n): self._plot.figure(n) for n in (2, 3)}
+        figures, now = {}, time.perf_counter()
+        if now >= self._drawn + 1 / FIGURES_PER_SECOND:
+            figures, self._drawn = {str(n): self._plot.figure(n) for n in (2, 3)}, now
         results = [result for _, result in self._latest.values()]
         return Moment(frames, figures, results, sentence, stills)
 
@@ -218,9 +225,9 @@ class LiveRace:
         return frame, stills
 
     def _still(self, key: str, step: Step, pictures: list[Tensor], done: bool) -> Still:
-        """Measures x_t, and the predicted x_0 if there is one."""
-        whole, judge = done or step.nfe >= self._due[key], self._judge
-        if whole:
+        """Its PSNRs are measured at once, the rest once the race has ended: it would slow it."""
+        kept = done or step.nfe >= self._due[key]
+        if kept:
             self._due[key] = due_after(step.nfe)
         predicted = pictures[1] if len(pictures) > 1 else None
         return Still(
@@ -231,11 +238,14 @@ class LiveRace:
             step.lam,
             step.seconds,
             Kept.of(pictures[0]),
-            Kept.of(predicted.clamp(0, 1)) if predicted is not None and whole else None,
-            judge(pictures[0], whole=done) if judge else None,
-            judge(predicted, whole) if judge and predicted is not None else None,
+            Kept.of(predicted.clamp(0, 1)) if predicted is not None and kept else None,
+            self._psnr(pictures[0]),
+            None if predicted is None else self._psnr(predicted),
             done,
         )
+
+    def _psnr(self, picture: Tensor) -> Quality | None:
+        return None if self._truth is None else Quality(psnr(picture, self._truth))
 
     def _finish(self) -> bool:
         """Marks all as done. True for news: one that ended elsewhere than at the process's end."""
@@ -249,6 +259,26 @@ class LiveRace:
         if SOLVERS[entrant.solver].own_nodes:
             return step.nfe >= entrant.nfe  # as published it does not reach the end
         return step.t <= self._end
+
+
+def measured(stills: Sequence[Still], truth: Tensor) -> list[Still]:
+    """The stills of one sampler with all of the quality of each x_0 that was kept, and of the
+    sample. `truth` is (3, H, W), as large as they are.
+    """
+    judge = Judge(truth)
+
+    def whole(quality: Quality | None, picture: Kept) -> Quality:
+        found = judge(picture.image)
+        return replace(found, psnr=quality.psnr) if quality else found  # that of its 32 bits
+
+    return [
+        replace(
+            still,
+            of_x=whole(still.of_x, still.x) if still.done else still.of_x,
+            of_x0=whole(still.of_x0, still.x0) if still.x0 else still.of_x0,
+        )
+        for still in stills
+    ]
 
 
 def distances(stills: Sequence[Still]) -> list[float | None]:

@@ -24,7 +24,7 @@ from mrsampler.ui.components import PLOTLY, SEND, arrival_line, as_text, menu, p
 from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.frames import jpeg, within
 from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
-from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances
+from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances, measured
 from mrsampler.ui.memory import Memory, Run, digest
 from mrsampler.ui.quality import Judge, Quality, lesson
 from mrsampler.ui.repeat import Settings
@@ -185,7 +185,9 @@ def run(
                 return
             for moment in race(checkpoint, shown, task, entrants, seed, stop, pins):
                 kept.add(moment.stills)
-                page = {"state": "running", "frames": moment.frames, "figures": moment.figures}
+                page: dict[str, Any] = {"state": "running", "frames": moment.frames}
+                if moment.figures:
+                    page["figures"] = moment.figures
                 word = say(moment, shown, note)
                 yield update | first | page | {"say": word}, *nothing
                 first = {}
@@ -195,11 +197,15 @@ def run(
         finished = all(result.done for result in moment.results)
         word = last_word(moment, shown, finished, note)
         last = update | {"state": "finished" if finished else "stopped", "say": word}
-        last |= closing(entrants, kept.stills)
+        # The word first: to measure takes a while, to compress a large photo seconds.
+        yield last, *nothing
+        if shown.truth is not None:
+            truth = within(shown.truth)
+            kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
         settings = settings.after(moment.results)
         kept.settings, kept.figures = settings, moment.figures
         MEMORY.keep(visitor, kept)
-        # The word first: a large photo takes seconds to scale back and compress.
+        last |= closing(entrants, kept.stills)
         yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
         both, download = _outcome(moment, shown, kept)
         yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
@@ -316,19 +322,19 @@ def pin_lines(pins: Sequence[Pin]) -> list[dict[str, Any]]:
 
 
 def closing(entrants: Sequence[Entrant], stills: Mapping[str, Sequence[Still]]) -> dict[str, Any]:
-    """What is only known at the end: distances to the sample by step, and what the curves say."""
-    to_sample, lessons = {}, []
+    """What is only known at the end: by sampler and step what was measured, and what it says."""
+    late, lessons = {}, []
     for e in entrants:
         kept = stills[e.key]
-        to_sample[e.key] = [
-            [still.index, distance]
+        late[e.key] = [
+            still.numbers | {"to_sample": distance}
             for still, distance in zip(kept, distances(kept), strict=True)
-            if distance is not None
+            if still.x0 is not None or still.done
         ]
         course: list[tuple[int, Quality | None]] = [(still.nfe, still.of_x0) for still in kept]
         if kept[-1].done:
             lessons.append(lesson(e.label, [*course, (kept[-1].nfe, kept[-1].of_x)]))
-    return {"to_sample": to_sample, "lesson": next(filter(None, lessons), "")}
+    return {"late": late, "lesson": next(filter(None, lessons), "")}
 
 
 def say(moment: Moment, shown: Subject, note: str | None = None) -> str:
@@ -456,7 +462,14 @@ def recording() -> str:
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
     restorer = load(checkpoints.DEFAULT)
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
+    # every frame of the screen while it waits, on the cores that the network needs.
+    nothing = gr.State()
+    private: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "show_progress_on": nothing,
+    }
     # What the visitor asked for, while the sliders hold what there is.
     wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
     placed = gr.State(

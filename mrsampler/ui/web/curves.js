@@ -50,6 +50,7 @@ function span(id, values, log, least = 0) {
   const room = Math.max((high - low) * 0.08, (least - (high - low)) / 2) || 0.05;
   return low > high ? [0, 1] : [low - room, high + room];
 }
+const later = (y) => ({ text: busy() ? 'Known once the run has ended.' : '', showarrow: false, xref: 'paper', yref: 'paper', x: 0.5, y, font: { color: css('--body-text-color-subdued') } });
 const curve = new Canvas($('.curve'), () => {
   const all = lines();
   if (!all.length) return null;
@@ -71,6 +72,7 @@ const curve = new Canvas($('.curve'), () => {
       const text = nfes.map((nfe, i) => (i === last ? `${nfe} NFE` : i === 0 ? `${nfe}` : ''));
       return { ...drawn, mode: 'lines+markers+text', text, textposition: 'top right', textfont: { color: ink, size: 12 }, cliponaxis: false };
     });
+    if (!data.some((t) => t.x.length)) layout.annotations = [later(0.5)];
     layout.xaxis = axis(METRICS[distortion].title.replace('↑', '→'), { range: span('x', data.flatMap((t) => t.x), false, LEAST[distortion]), ...unknown(data) });
     layout.yaxis = axis(METRICS.swd.title, { range: span('y', data.flatMap((t) => t.y), false, LEAST.swd), ...unknown(data) });
     return { data, layout };
@@ -91,9 +93,9 @@ const curve = new Canvas($('.curve'), () => {
     });
   });
   if (names.length > 1) layout.xaxis.anchor = 'y2';
-  if (!data.some((t) => t.x.length)) {
-    const text = distortion === 'to_sample' ? 'Known once the run has ended.' : '';
-    layout.annotations = [{ text, showarrow: false, xref: 'paper', yref: 'paper', x: 0.5, y: 0.5, font: { color: css('--body-text-color-subdued') } }];
-  }
+  layout.annotations = names.flatMap((name, i) => {
+    const mine = data.filter((t) => t.yaxis === (i ? 'y2' : 'y'));
+    return name === 'psnr' || mine.some((t) => t.x.length) ? [] : [later(names.length === 1 ? 0.5 : i ? 0.23 : 0.77)];
+  });
   return { data, layout };
 });

@@ -151,9 +151,8 @@ function apply(update, state) {
   }
   if (update.setup) setup(update.setup);
   for (const frame of update.frames || []) append(frame);
-  for (const [key, far] of Object.entries(update.to_sample || {})) {
-    const by = new Map(far);
-    for (const s of courses[key]) s.to_sample = by.get(s.step) ?? null;
+  for (const [key, states] of Object.entries(update.late || {})) {
+    for (const state of states) Object.assign(courses[key].find((s) => s.step === state.step) ?? {}, state);
   }
   if (update.figures) figures = update.figures;
   if (update.lesson !== undefined) {
@@ -161,7 +160,9 @@ function apply(update, state) {
     lesson.style.minHeight = '';
   }
   if ((update.frames || []).length) arrived();
-  if (update.frames || update.figures || update.to_sample || update.setup) drawBoth();
+  if (update.figures || update.setup) trajectories.draw();
+  if (update.frames || update.late || update.setup) curve.draw();
+  if (update.late) show(at); // with their scores
   if (update.say !== undefined) words.textContent = update.say || '\u00a0';
   if (update.outcome) outcome('there');
   const was = document.body.dataset.run;
