@@ -47,7 +47,7 @@ from mrsampler.ui.grid import (
 from mrsampler.ui.grid import Subject as Key
 from mrsampler.ui.memory import digest
 from mrsampler.ui.quality import Judge
-from mrsampler.ui.samplers import left, ready, task_told
+from mrsampler.ui.samplers import left, made_ready, task_told
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -592,20 +592,10 @@ def build() -> None:
         trigger_mode="always_last",
         **quietly,
     )
-    checkpoint.opened(
-        lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **quietly
-    )
-    chosen = checkpoint.input(
-        ready,
-        checkpoint,
-        [line, checkpoint],
-        trigger_mode="multiple",  # another is picked while one is still on its way
-        concurrency_limit=None,
-        **quietly,
-    )
-    chosen.success(as_text(preview), settings, [sheet, price], **quietly).then(
-        task_told, checkpoint, photo.task, **quietly
-    )
+    for chosen in made_ready(checkpoint, line, quietly):
+        chosen.success(as_text(preview), settings, [sheet, price], **quietly).then(
+            task_told, checkpoint, photo.task, **quietly
+        )
     running = go.click(
         as_text(run),
         settings,

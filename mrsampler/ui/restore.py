@@ -32,8 +32,8 @@ from mrsampler.ui.samplers import (
     baseline_menu,
     entrant,
     left,
+    made_ready,
     nfe_slider,
-    ready,
     sampler_menu,
     settled,
     spacing_menu,
@@ -611,18 +611,8 @@ def build() -> None:
         [sampler, nfe, baseline, baseline_nfe, spacing, placed, task],
     )
     gr.on(moved, *settling, **told)
-    checkpoint.opened(
-        lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **private
-    )
-    for chosen in (checkpoint.input, checkpoint.linked):
-        chosen(
-            ready,
-            checkpoint,
-            [line, checkpoint],
-            trigger_mode="multiple",  # another is picked while one is still on its way
-            concurrency_limit=None,
-            **private,
-        ).success(*settling, **told)
+    for chosen in made_ready(checkpoint, line, private):
+        chosen.success(*settling, **told)
     settings = [
         example,
         drop,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -116,6 +116,26 @@ def ready(checkpoint: str) -> Iterator[tuple[Any, Any]]:
         yield None, gr.update(**choices.networks({checkpoint: str(error)}))
     else:
         yield None, gr.skip()
+
+
+def made_ready(menu: Any, line: gr.HTML, quietly: Mapping[str, Any]) -> list[Any]:
+    """Wires a menu of checkpoints and its line: a pick, by hand or by a link, is made ready.
+
+    Returns the events of both, for what follows their success. The menu asks what there is once it
+    is open.
+    """
+    menu.opened(lambda: gr.update(**choices.networks()), None, menu, queue=False, **quietly)
+    return [
+        picked(
+            ready,
+            menu,
+            [line, menu],
+            trigger_mode="multiple",  # another is picked while one is still on its way
+            concurrency_limit=None,
+            **quietly,
+        )
+        for picked in (menu.input, menu.linked)
+    ]
 
 
 def left(checkpoint: str) -> str:

@@ -28,7 +28,7 @@ from mrsampler.ui.divergence import (
 )
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.hardware import crosses_processes, gpu
-from mrsampler.ui.samplers import left, ready, task_told
+from mrsampler.ui.samplers import left, made_ready, task_told
 from mrsampler.ui.session import QUEUE, Subject, arrival, load, subject
 from mrsampler.ui.turnstile import PACE
 
@@ -313,18 +313,8 @@ def build() -> None:
         trigger_mode="always_last",
         **quietly,
     )
-    checkpoint.opened(
-        lambda: gr.update(**choices.networks()), None, checkpoint, queue=False, **quietly
-    )
-    chosen = checkpoint.input(
-        ready,
-        checkpoint,
-        [line, checkpoint],
-        trigger_mode="multiple",  # another is picked while one is still on its way
-        concurrency_limit=None,
-        **quietly,
-    )
-    chosen.success(task_told, checkpoint, photo.task, **quietly)
+    for chosen in made_ready(checkpoint, line, quietly):
+        chosen.success(task_told, checkpoint, photo.task, **quietly)
     running = go.click(
         as_text(run),
         [*what, solver, nfe, spacing, checkpoint],
