@@ -22,6 +22,9 @@ PER_RUN = 160 * 2**20
 FOR_ALL = 2**30
 """Bytes; beyond, those who have been away longest are forgotten."""
 
+LINGER = 20.0
+"""Seconds for which the files of one who has left stay: a request for one may be under way."""
+
 PIN_KEYS = tuple(COLOURS)[2:]
 
 
@@ -138,12 +141,14 @@ class Memory:
         with self._lock:
             self._visitor(session).pins.pop(key, None)
 
-    def forget(self, session: str) -> None:
-        """Frees all that is a visitor's, files and memory."""
+    def forget(self, session: str, linger: float = LINGER) -> None:
+        """Frees all that is a visitor's: memory at once, files after `linger` seconds."""
         with self._lock:
             visitor = self._visitors.pop(session, _Visitor())
         for path in visitor.stale + (visitor.run.files if visitor.run else []):
-            discard(path)
+            later = threading.Timer(linger, discard, (path,))
+            later.daemon = True  # the cache is emptied with the server
+            later.start()
 
     def _visitor(self, session: str) -> _Visitor:
         visitor = self._visitors.setdefault(session, _Visitor())
