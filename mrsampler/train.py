@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import pickle
 import platform
@@ -30,6 +31,7 @@ from mrsampler.restorer import Restorer
 
 TARGETS = ("velocity", "noise")
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
+PHOTOS_IN_A_ROW = 4  # are damaged alike: the network's outermost level runs once for each task
 FLOOR = 0.004  # an error of one grey level: below it a crop's loss no longer rewards
 
 
@@ -109,15 +111,16 @@ class DegradedCrops(IterableDataset):
         def integer(high: int) -> int:
             return int(torch.randint(high, (), generator=generator))
 
-        drawn = TASKS + config.favour
-        while True:
+        drawn, task = TASKS + config.favour, 0
+        for number in itertools.count():
             photo = self.photos[integer(len(self.photos))]
             side = min(DEGRADED_SIDE, *photo.shape[1:])
             top, left = (integer(n - side + 1) for n in photo.shape[1:])
             x0 = photo[:, top : top + side, left : left + side].float() / 255
             if integer(2):
                 x0 = x0.flip(2)
-            task = TASKS.index(drawn[integer(len(drawn))])
+            if number % PHOTOS_IN_A_ROW == 0:
+                task = TASKS.index(drawn[integer(len(drawn))])
             severity = float(torch.rand((), generator=generator))
             if integer(2):  # the middle of the range oftener than its ends
                 severity = (severity + float(torch.rand((), generator=generator))) / 2
@@ -197,7 +200,9 @@ class _Flattened(torch.optim.Muon):
 
     def step(self, closure: Any = None) -> Any:
         for matrix, kernel in zip(self.param_groups[0]["params"], self._kernels, strict=True):
-            assert kernel.grad is not None
+            if kernel.grad is None:  # of a task that the batch had none of
+                matrix.grad = None
+                continue
             gradient = kernel.grad.contiguous(memory_format=torch.channels_last)
             matrix.grad = self._matrix(gradient)
         return super().step(closure)

@@ -214,11 +214,11 @@ def test_weights_of_another_architecture_are_refused_whole(saved, damage):
     if damage == "shape":
         checkpoints.save(path, network(channels=(8, 16)), card(of))
     elif damage == "missing":
-        weights.pop("head.bias")
+        weights.pop("straight.bias")
         save_file(weights, path)
     else:
         save_file(weights | {"tail.bias": torch.zeros(3)}, path)
-    named = {"shape": "of another shape", "missing": "head.bias", "extra": "tail.bias"}[damage]
+    named = {"shape": "of another shape", "missing": "straight.bias", "extra": "tail.bias"}[damage]
     with pytest.raises(ValueError, match=f"does not hold the weights.*{named}"):
         checkpoints.read(path)
 

@@ -66,7 +66,7 @@ def test_t_and_task_may_be_numbers_or_one_an_image():
         torch.testing.assert_close(
             network(x, mu, torch.tensor(41.5), torch.tensor(7)), alike, rtol=0, atol=1e-6
         )
-        times, tasks = torch.tensor([0.0, 50.0, 100.0]), torch.tensor([0, 4, 9])
+        times, tasks = torch.tensor([0.0, 50.0, 100.0]), torch.tensor([4, 9, 4])
         mixed = network(x, mu, times, tasks)
         for i in range(3):
             alone = network(x[i : i + 1], mu[i : i + 1], times[i].item(), tasks[i].item())
@@ -138,8 +138,27 @@ def test_gradients_reach_every_weight():
     network = small()
     x, mu = pair(2, 32, 32)
     network(x, mu, torch.tensor([3.0, 90.0]), torch.tensor([0, 1])).square().mean().backward()
+    elsewhere = tuple(f".of.{task}." for task in range(2, 10))
     for name, parameter in network.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+        if any(place in name for place in elsewhere):
+            assert parameter.grad is None, f"{name} is of a task that the batch has none of"
+        else:
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_each_task_has_the_outermost_kernels_for_itself_and_shares_the_deeper_ones():
+    network = small()
+    own = {name for name, _ in network.named_parameters() if ".of.9." in name}
+    for part in ("stem", "encoder.0.0.conv1", "encoder.0.0.conv2", "decoder.0.0.conv1", "head"):
+        assert f"{part}.of.9.weight" in own
+    assert all(name.startswith(("stem", "head", "encoder.0", "decoder.0")) for name in own)
+    x, mu = pair(1, 32, 32)
+    with torch.no_grad():
+        before = [network(x, mu, 50.0, task) for task in range(10)]
+        for name in own:
+            network.get_parameter(name).mul_(2)
+        after = [network(x, mu, 50.0, task) for task in range(10)]
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True] * 9 + [False]
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (3, 3), (1, 16)])
