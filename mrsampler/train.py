@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import os
 import pickle
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -32,6 +34,7 @@ from mrsampler.restorer import Restorer
 TARGETS = ("velocity", "noise")
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
 PHOTOS_IN_A_ROW = 4  # are damaged alike: the network's outermost level runs once for each task
+APART = 7919  # between the seeds of processes
 FLOOR = 0.004  # an error of one grey level: below it a crop's loss no longer rewards
 
 
@@ -136,12 +139,48 @@ class DegradedCrops(IterableDataset):
                 yield x0[window].contiguous(), mu[window].contiguous(), task, statistics
 
 
+class _Crew:
+    """The processes that train one network together, as torchrun starts them; or this one alone.
+
+    Each takes crops of its own and their gradients are averaged. On two cores two processes of one
+    thread each took 0.81 of the time of one of two threads for as many crops.
+    """
+
+    def __init__(self, device: torch.device):
+        self.rank = int(os.environ.get("RANK", 0))
+        self.size = int(os.environ.get("WORLD_SIZE", 1))
+        if self.size == 1:
+            return
+        if device.type != "cpu":
+            raise ValueError("several processes train together on a CPU only: add --device cpu")
+        if not dist.is_initialized():
+            dist.init_process_group("gloo")
+
+    def average(self, parameters: Sequence[Tensor], seconds: float) -> float:
+        """Averages the gradients; one that all lack stays None. Returns the first's `seconds`."""
+        if self.size == 1:
+            return seconds
+        told = [0.0 if p.grad is None else 1.0 for p in parameters]
+        shared = torch.tensor([*told, seconds if self.rank == 0 else 0.0], dtype=torch.float64)
+        dist.all_reduce(shared)
+        *have, seconds = shared.tolist()
+        some = [p for p, number in zip(parameters, have, strict=True) if number]
+        flat = torch.cat([(p if p.grad is None else p.grad).flatten() for p in some]).detach()
+        for p, part in zip(some, flat.split([p.numel() for p in some]), strict=True):
+            if p.grad is None:  # of a task that only another process's crops have
+                part.zero_()
+        dist.all_reduce(flat)
+        for p, part in zip(some, (flat / self.size).split([p.numel() for p in some]), strict=True):
+            p.grad = torch.empty_like(p).copy_(part.view(p.shape))
+        return seconds
+
+
 def _tell(line: str) -> None:
     """A line of its own, in the progress bar's place."""
     print(f"\r{line:<79}", file=sys.stderr, flush=True)
 
 
-def _show_progress(progress: dict[str, Any], budget: float, loss: float, crops: int) -> None:
+def _show_progress(progress: dict[str, Any], budget: float, loss: float) -> None:
     """The bar, on a terminal only: training needs nothing but torch, numpy, pillow, safetensors."""
     if not sys.stderr.isatty():
         return
@@ -149,7 +188,7 @@ def _show_progress(progress: dict[str, Any], budget: float, loss: float, crops: 
     bar = "#" * round(20 * share)
     print(
         f"\r[{bar:<20}] {100 * share:3.0f} %, {(budget - progress['seconds']) / 60:.0f} min left, "
-        f"loss {loss:.4f}, {crops / progress['seconds']:.1f} images/s",
+        f"loss {loss:.4f}, {progress['crops'] / progress['seconds']:.1f} images/s",
         end="",
         file=sys.stderr,
         flush=True,
@@ -285,6 +324,7 @@ def train(config: TrainConfig) -> Path:
     if not 32 <= config.crop <= DEGRADED_SIDE:
         raise ValueError(f"crop must be from 32 to {DEGRADED_SIDE}, got {config.crop}")
     device = _device(config.device)
+    crew = _Crew(device)
     photos = read_photos(config.images, config.crop)
     process = MeanRevertingSDE()
     torch.manual_seed(config.seed)
@@ -301,7 +341,7 @@ def train(config: TrainConfig) -> Path:
     forward = torch.compile(network) if config.compile else network
     optimizers = _optimizers(network, config.learning_rate)
     peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
-    progress: dict[str, Any] = {"step": 0, "seconds": 0.0, "history": []}
+    progress: dict[str, Any] = {"step": 0, "crops": 0, "seconds": 0.0, "history": []}
     state_path = config.out.with_name(config.out.name + ".state.pt")
     if state_path.exists():
         state = _read_state(state_path, config, device)
@@ -309,11 +349,13 @@ def train(config: TrainConfig) -> Path:
         average.load_state_dict(state["average"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        progress = state["progress"]
-        torch.manual_seed(config.seed + progress["step"])
+        progress = {"crops": state["progress"]["step"] * config.batch} | state["progress"]
+    torch.manual_seed(config.seed + progress["step"] + APART * crew.rank)
 
     def save() -> Path:
         path = config.out.with_name(config.out.name + ".safetensors")
+        if crew.rank > 0:
+            return path
         checkpoints.save(path, average, _card(config, average, process, photos, progress, device))
         partial = state_path.with_suffix(".part")
         torch.save(
@@ -329,7 +371,8 @@ def train(config: TrainConfig) -> Path:
         partial.replace(state_path)
         return path
 
-    crops = DegradedCrops(photos, config, progress["step"])
+    own = replace(config, seed=config.seed + APART * crew.rank)
+    crops = DegradedCrops(photos, own, progress["step"])
     loader = iter(
         DataLoader(
             crops,
@@ -339,6 +382,7 @@ def train(config: TrainConfig) -> Path:
             persistent_workers=config.workers > 0,
         )
     )
+    parameters: list[Tensor] = list(network.parameters())
     budget = config.minutes * 60
     last_save = last_valid = progress["seconds"]
     running = math.nan
@@ -352,25 +396,28 @@ def train(config: TrainConfig) -> Path:
         loss = _loss(forward, process, batch, config.target, config.earliest)
         network.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        now = time.perf_counter()
+        progress["seconds"] = crew.average(parameters, progress["seconds"] + now - clock)
+        clock = now
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * rate
             optimizer.step()
         decay = min(config.ema, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+            torch._foreach_lerp_(list(average.parameters()), parameters, 1 - decay)
         progress["step"] = step + 1
-        now = time.perf_counter()
-        progress["seconds"] += now - clock
-        clock = now
+        progress["crops"] += config.batch * crew.size
         due = progress["seconds"] - last_save > config.save_every * 60
         if step % 20 == 0 or due or progress["seconds"] >= budget:
             value = loss.item()
             if not math.isfinite(value):
                 raise FloatingPointError(f"the loss is {value} at step {step}; last state kept")
             running = value if math.isnan(running) else 0.95 * running + 0.05 * value
-            images = progress["step"] * config.batch
-            _show_progress(progress, budget, running, images)
+            if crew.rank == 0:
+                _show_progress(progress, budget, running)
+        if crew.rank > 0:
+            continue
         if due:
             last_save = progress["seconds"]
             progress["history"].append([round(last_save / 60, 1), step, round(running, 5)])
@@ -381,11 +428,13 @@ def train(config: TrainConfig) -> Path:
             last_valid = progress["seconds"]
             _held_out(average, process, config, config.valid_photos)
             clock = time.perf_counter()
-    _tell("time is spent")
-    if config.valid:
-        save()
-        progress["held_out"] = _held_out(average, process, config, None)
-    return save()
+    path = save()
+    if crew.rank == 0:
+        _tell("time is spent")
+        if config.valid:
+            progress["held_out"] = _held_out(average, process, config, None)
+            save()
+    return path
 
 
 def _read_state(path: Path, config: TrainConfig, device: torch.device) -> dict[str, Any]:
@@ -447,7 +496,7 @@ def _card(
         "training": {
             "photos": len(photos),
             "steps": progress["step"],
-            "crops_seen": progress["step"] * config.batch,
+            "crops_seen": progress["crops"],
             "minutes": round(progress["seconds"] / 60, 1),
             "device": device.type if device.type == "cuda" else platform.processor() or "cpu",
             "torch": torch.__version__,

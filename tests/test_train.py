@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import os
+import socket
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -348,6 +350,57 @@ def test_muons_step_moves_the_kernels_themselves(config):
     assert sum(len(g["params"]) for o in (adam, muon) for g in o.param_groups) == len(
         list(network.parameters())
     )
+
+
+def one_of_two(rank, config, port):
+    """Trains 20 steps as one of two processes and leaves its network and losses in a file."""
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    torch.set_num_threads(1)
+    ticks, seen, made = itertools.count(), [], []
+
+    def loss(*arguments):
+        seen.append(original(*arguments))
+        return seen[-1]
+
+    class Tiny(ResidualUNet):
+        def __init__(self, **settings):
+            super().__init__(**TINY | settings)
+            made.append(self)
+
+    original, train._loss, train.ResidualUNet = train._loss, loss, Tiny
+    # The second's clock runs slower: they must stop together all the same.
+    pace = (1.0, 0.5)[rank]
+    train.time = SimpleNamespace(perf_counter=lambda: pace * next(ticks))
+    train.train(config)
+    content = {"network": made[0].state_dict(), "losses": [value.item() for value in seen]}
+    torch.save(content, config.out.with_name(f"process{rank}.pt"))
+
+
+def test_two_processes_train_one_network_on_crops_of_their_own(folder, tmp_path):
+    settings = {"minutes": 20 / 60, "batch": 2, "crop": 32, "workers": 0, "save_every": 1000}
+    config = TrainConfig(images=folder, out=tmp_path / "both", device="cpu", **settings)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(one_of_two, (config, port), nprocs=2)
+    one, two = (torch.load(tmp_path / f"process{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert len(one["losses"]) == len(two["losses"]) == 20 and one["losses"] != two["losses"]
+    assert all(torch.equal(two["network"][name], value) for name, value in one["network"].items())
+    fresh = torch.manual_seed(0) and ResidualUNet(**TINY).state_dict()
+    moved = [name for name, value in fresh.items() if not torch.equal(one["network"][name], value)]
+    assert "down.0.weight" in moved and sum(name.startswith("stem.of.") for name in moved) >= 4
+    assert json.loads((tmp_path / "both.json").read_text())["training"]["crops_seen"] == 80
+
+
+def test_several_processes_on_a_gpu_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="on a CPU only"):
+        train._Crew(torch.device("cuda"))
 
 
 # --- the data ------------------------------------------------------------------------------------
