@@ -776,7 +776,10 @@ def test_a_photo_of_ones_own_is_taken_as_damaged_and_has_no_score(page):
     slide(page, "Baseline NFE", 2)
     page.locator("#run").click()
     wait_for_state(page, "finished")
-    expect(page.locator(".results")).to_contain_text("unknown", use_inner_text=True)
+    results = page.locator(".results")
+    expect(results).to_contain_text("unknown", use_inner_text=True)
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert results.evaluate("(e) => e.getBoundingClientRect().right <= window.innerWidth")
     assert page.locator("[data-panel=a] .score").inner_text().strip() == ""
     # Without a truth the curve shows what needs none.
     expect(page.locator("[data-metric=psnr]")).to_be_hidden()

@@ -382,7 +382,7 @@ def table(results: Sequence[Result], shown: Subject) -> list[dict[str, str]]:
 def _row(
     kind: str, name: str, means: str, nfe: str, seconds: str, quality: Quality | None
 ) -> dict[str, str]:
-    numbers = {"psnr": "unknown", "ssim": "unknown", "swd": "unknown"}
+    numbers = {"psnr": "", "ssim": "", "swd": ""}
     if quality:
         numbers = {
             "psnr": f"{quality.psnr:.2f}",
