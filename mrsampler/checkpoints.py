@@ -305,7 +305,8 @@ def _read(path: Path, device: torch.device | str | None) -> Checkpoint:
     try:
         network = _unfilled(ARCHITECTURES[card["architecture"]], card["config"])
         process = MeanRevertingSDE(**card["process"])
-        denoiser, tasks = Denoiser(network, card["target"]), tuple(card["tasks"])
+        denoiser = Denoiser(network, card["target"], card.get("sigma_data"))
+        tasks = tuple(card["tasks"])
         if "encoder" in card:
             kind = ENCODERS[card["encoder"]["architecture"]]
             encoder = _unfilled(kind, card["encoder"]["config"])

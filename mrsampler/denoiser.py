@@ -8,8 +8,16 @@ In the residual y = x - mu, with D = x_0 - mu and s = sigma_inf (1 for VP):
     eps = (y - alpha D) / sigma     = (alpha v + (sigma / s) y) / s
 
 The velocity is the derivative of y in the angle phi of alpha = cos phi, sigma = s sin phi
-(Salimans & Ho, arXiv 2202.00512). The target of the *network* is one thing, the
-parameterisation of the *solver* another: either is had from the other exactly.
+(Salimans & Ho, arXiv 2202.00512). A residual network is told what Gauss knows already: were D
+normal about the network's output r with standard deviation d (`sigma_data`), its mean given y were
+
+    D   = c y + (1 - alpha c) r,    c = alpha d^2 / (alpha^2 d^2 + sigma^2)
+
+so that r is an estimate of D that need not change with t where noise hides it, and r's error fades
+as sigma^2 near t = 0 (compare c_skip and c_out of EDM, arXiv 2206.00364, whose mean is 0, not r).
+
+The target of the *network* is one thing, the parameterisation of the *solver* another: either is
+had from the other exactly.
 """
 
 from __future__ import annotations
@@ -22,28 +30,42 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-Target = Literal["noise", "data", "velocity"]
+Target = Literal["noise", "data", "velocity", "residual"]
 
 
 class Denoiser:
     """A network together with what it predicts.
 
     `network(x, mu, t, **conditioning)` takes x and mu (B, C, H, W), t a float in [0, T], and
-    returns a tensor of x's shape: eps ("noise"), x_0 ("data") or v ("velocity"). A new tensor each
-    time: multistep solvers keep it.
+    returns a tensor of x's shape: eps ("noise"), x_0 ("data"), v ("velocity") or r ("residual",
+    which goes by `sigma_data` > 0, in units of x). A new tensor each time: multistep solvers keep
+    it.
 
-    Raises ValueError for another target, TypeError if the network cannot be called.
+    Raises ValueError for another target or a residual without `sigma_data`, TypeError if the
+    network cannot be called.
     """
 
-    def __init__(self, network: Callable[..., Tensor], target: Target = "noise"):
+    def __init__(
+        self,
+        network: Callable[..., Tensor],
+        target: Target = "noise",
+        sigma_data: float | None = None,
+    ):
         if target not in get_args(Target):
             raise ValueError(
                 f"unknown target {target!r}; choose from {', '.join(get_args(Target))}"
             )
         if not callable(network):
             raise TypeError(f"network must be callable, got {type(network).__name__}")
+        if target == "residual" and not (sigma_data is not None and 0 < sigma_data < math.inf):
+            raise ValueError(f"a residual network needs a sigma_data > 0, got {sigma_data}")
         self.network = network
         self.target = target
+        self.sigma_data = sigma_data
+
+    def over(self, network: Callable[..., Tensor]) -> Denoiser:
+        """The same of another network, which predicts what this one does."""
+        return Denoiser(network, self.target, self.sigma_data)
 
     def __call__(self, x: Tensor, mu: Tensor, t: float, **conditioning: Any) -> Tensor:
         """The network's raw output, in x's shape and type. Raises ValueError for another shape."""
@@ -62,6 +84,9 @@ class Denoiser:
             return output - mu
         if self.target == "noise":
             return (y * (1 / alpha)).sub_(output, alpha=sigma / alpha)
+        if self.target == "residual":
+            skip, left = self._shares(alpha, sigma)
+            return (skip * y).add_(output, alpha=left)
         return (alpha * y).sub_(output, alpha=sigma / scale)
 
     def noise(
@@ -72,7 +97,17 @@ class Denoiser:
             return output
         if self.target == "data":
             return (y * (1 / sigma)).sub_(output - mu, alpha=alpha / sigma)
+        if self.target == "residual":
+            _, left = self._shares(alpha, sigma)
+            return (y * (left / sigma)).sub_(output, alpha=alpha * left / sigma)
         return (output * (alpha / scale)).add_(y, alpha=sigma / scale**2)
+
+    def _shares(self, alpha: float, sigma: float) -> tuple[float, float]:
+        """c and 1 - alpha c of a residual network; the second is not had from the first exactly."""
+        assert self.sigma_data is not None
+        known = alpha * self.sigma_data**2
+        variance = alpha * known + sigma**2
+        return known / variance, sigma**2 / variance
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Mixture:
         self.weights = given.double() / given.sum()
         if self.means.ndim != 2 or self.weights.shape != (count,) or not (self.weights > 0).all():
             raise ValueError("expected means (K, d) and K positive weights")
+        if target == "residual":
+            raise ValueError("a mixture predicts noise, data or velocity, and no residual")
         if not spread >= 0:
             raise ValueError(f"spread must not be negative, got {spread}")
         self.process, self.spread, self.target = process, spread, target

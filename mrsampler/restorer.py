@@ -39,8 +39,7 @@ class Restorer:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device):
         self.checkpoint, self.device = checkpoint, device
-        network, target = checkpoint.denoiser.network, checkpoint.denoiser.target
-        self.denoiser = Denoiser(accelerated(network, device), target)
+        self.denoiser = checkpoint.denoiser.over(accelerated(checkpoint.denoiser.network, device))
         self.conditioning = conditioning_of(checkpoint)
         self.batches = device.type == "cuda"
 
@@ -177,7 +176,7 @@ class Restorer:
         if not self.batches:
             return race(*(self.trajectory(image, task, **settings, **own) for own in entrants))
         batched = Batched(self.denoiser.network)
-        denoiser = Denoiser(batched, self.denoiser.target)
+        denoiser = self.denoiser.over(batched)
         return batched.race(
             *(self._trajectory(denoiser, image, task, **settings, **own) for own in entrants)
         )

@@ -57,7 +57,7 @@ class TiledDenoiser(Denoiser):
         tile: int,
         on_tile: Callable[[float], None] = lambda spent: None,
     ):
-        super().__init__(denoiser.network, denoiser.target)
+        super().__init__(denoiser.network, denoiser.target, denoiser.sigma_data)
         cell = getattr(self.network, "multiple", CELL)
         overlap = OVERLAP_CELLS * cell
         if tile % cell or tile < 2 * overlap:

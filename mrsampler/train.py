@@ -31,9 +31,9 @@ from mrsampler.photo import PhotoError
 from mrsampler.process import MeanRevertingSDE
 from mrsampler.restorer import Restorer
 
-TARGETS = ("velocity", "noise")
+TARGETS = ("residual", "velocity", "noise")
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
-PHOTOS_IN_A_ROW = 4  # are damaged alike: the network's outermost level runs once for each task
+PHOTOS_IN_A_ROW = 2  # are damaged alike: the network's outermost level runs once for each task
 APART = 7919  # between the seeds of processes
 FLOOR = 0.004  # an error of one grey level: below it a crop's loss no longer rewards
 
@@ -41,6 +41,9 @@ FLOOR = 0.004  # an error of one grey level: below it a crop's loss no longer re
 @dataclass
 class TrainConfig:
     """What a training run is asked for; `minutes` counts training alone, over all its sessions.
+
+    `sigma_data` is what a residual target goes by (see `Denoiser`): how far the truth is from the
+    estimate, RMS; at a texture below 1 that times what is left to restore, about 0.06.
 
     `start` is a checkpoint whose weights the first session begins with. `texture` below 1 trains
     for posterior samples drawn nearer to the posterior's mean: see `_toned_down`. Whose mean, says
@@ -65,7 +68,8 @@ class TrainConfig:
     valid_every: float = 30.0
     valid_photos: int = 4
     device: str = "auto"
-    target: str = "velocity"
+    target: str = "residual"
+    sigma_data: float = 0.012
     texture: float = 1.0
     start: str | None = None
     teacher: str | None = None
@@ -253,6 +257,7 @@ def _loss(
     batch: Sequence[Tensor],
     target: str,
     earliest: float = 0.0,
+    sigma_data: float = 0.012,
 ) -> Tensor:
     """The mean over the crops of log(1 + mse / FLOOR^2) / 2, mse that of the network's output.
 
@@ -260,18 +265,21 @@ def _loss(
     the dark or 9/255 of JPEG, does not decide how much it counts. Under a Huber loss JPEG, motion
     blur and raindrops had not been learnt at all after 200,000 crops.
 
-    Half of the t are uniform on [earliest T, T], half on its upper half, where x_t says little
-    and the network must restore rather than denoise: the harder part, and half of a uniform-lambda
-    grid.
+    Half of the t are uniform on [earliest T, T], a quarter on its upper quarter, where x_t says
+    little and the network must restore rather than denoise, and a quarter on its lower quarter,
+    where the rest of the noise must be told from texture: half of a uniform-lambda grid.
     """
     x0, mu, task, statistics = batch
     u = (torch.arange(len(x0)) + torch.rand(len(x0))).to(x0.device) / len(x0)
-    t = process.T * (earliest + (1 - earliest) * torch.where(u < 0.5, 2 * u, u))
+    share = torch.where(u < 0.5, 2 * u, torch.where(u < 0.75, u - 0.5, u))
+    t = process.T * (earliest + (1 - earliest) * share)
     noise = torch.randn_like(x0)
     x = process.perturb(x0, mu, t, noise)
+    alpha, sigma = (v.to(x0)[:, None, None, None] for v in (process.alpha(t), process.sigma(t)))
     if target == "velocity":
-        alpha, sigma = (v.to(x0)[:, None, None, None] for v in (process.alpha(t), process.sigma(t)))
         truth = velocity(x0 - mu, noise, alpha, sigma, process.sigma_inf)
+    elif target == "residual":
+        truth = (x0 - mu) - alpha * sigma_data**2 / sigma.clamp_min(sigma_data / 10) * noise
     else:
         truth = noise
     with _autocast(x0.device):
@@ -335,7 +343,7 @@ def train(config: TrainConfig) -> Path:
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
-    teacher = Denoiser(average, "velocity")
+    teacher = Denoiser(average, config.target, config.sigma_data)  # type: ignore[arg-type]
     if config.teacher is not None:
         teacher = checkpoints.read(config.teacher, device).denoiser
     forward = torch.compile(network) if config.compile else network
@@ -393,7 +401,7 @@ def train(config: TrainConfig) -> Path:
         rate = min(1, (step + 1) / 300) * (0.5 * (1 + math.cos(math.pi * share)) + 0.01)
         if config.texture < 1:
             batch = _toned_down(teacher, process, batch, config.texture)
-        loss = _loss(forward, process, batch, config.target, config.earliest)
+        loss = _loss(forward, process, batch, config.target, config.earliest, config.sigma_data)
         network.zero_grad(set_to_none=True)
         loss.backward()
         now = time.perf_counter()
@@ -454,7 +462,7 @@ def _held_out(
     """The quality of each task on the first `limit` held-out photos, told as it comes."""
     assert config.valid is not None
     photos = [p.float() / 255 for p in read_photos(config.valid, 32)[:limit]]
-    denoiser = Denoiser(network, config.target)  # type: ignore[arg-type]  # checked in train
+    denoiser = Denoiser(network, config.target, config.sigma_data)  # type: ignore[arg-type]
     checkpoint = Checkpoint(config.out.name, denoiser, process, TASKS, {})
     restorer = Restorer(checkpoint, next(network.parameters()).device)
     rows = []
@@ -484,6 +492,7 @@ def _card(
         "architecture": "residual-unet",
         "config": network.config,
         "target": config.target,
+        **({"sigma_data": config.sigma_data} if config.target == "residual" else {}),
         "process": {
             "max_sigma": process.sigma_inf,
             "schedule": process.schedule,

@@ -42,6 +42,16 @@ def saved(tmp_path):
     return path, of
 
 
+def test_a_residual_network_comes_back_with_what_it_goes_by(tmp_path):
+    of, path = network(), tmp_path / "mine.safetensors"
+    checkpoints.save(path, of, card(of, target="residual", sigma_data=0.02))
+    denoiser = mrs.load(path, "cpu").denoiser
+    assert (denoiser.target, denoiser.sigma_data) == ("residual", 0.02)
+    checkpoints.save(path, of, card(of, target="residual"))
+    with pytest.raises(ValueError, match="needs a sigma_data > 0"):
+        checkpoints.read(path)
+
+
 def rewrite(path, **changes):
     card_path = path.with_suffix(".json")
     card_path.write_text(json.dumps(json.loads(card_path.read_text()) | changes))

@@ -8,8 +8,9 @@ import torch
 from mrsampler import Denoiser, MeanRevertingSDE
 from mrsampler.denoiser import Thresholding, velocity
 
-TARGETS = ("noise", "data", "velocity")
+TARGETS = ("noise", "data", "velocity", "residual")
 PROCESS = MeanRevertingSDE()
+SIGMA_DATA = 0.7
 
 
 def draw(seed=0):
@@ -25,6 +26,7 @@ def raw_output(target, mu, data, noise, alpha, sigma, scale):
         "noise": noise,
         "data": mu + data,
         "velocity": alpha * scale * noise - (sigma / scale) * data,
+        "residual": data - alpha * SIGMA_DATA**2 / sigma * noise,
     }[target]
 
 
@@ -36,7 +38,7 @@ def test_data_and_noise_are_recovered_from_every_target(target, t):
     y = alpha * data + sigma * noise
     output = raw_output(target, mu, data, noise, alpha, sigma, scale)
     before = output.clone(), y.clone()
-    denoiser = Denoiser(lambda x, mu, t: output, target)
+    denoiser = Denoiser(lambda x, mu, t: output, target, SIGMA_DATA)
     # eps from D divides by sigma, D from eps by alpha: rounding grows by that much.
     torch.testing.assert_close(
         denoiser.data(output, y, mu, alpha, sigma, scale), data, rtol=1e-12, atol=1e-15 / alpha
@@ -50,7 +52,7 @@ def test_data_and_noise_are_recovered_from_every_target(target, t):
 @pytest.mark.parametrize("target", TARGETS)
 def test_any_output_and_any_y_give_a_data_and_a_noise_that_make_up_y(target):
     mu, output, y = draw(1)
-    denoiser = Denoiser(lambda x, mu, t: output, target)
+    denoiser = Denoiser(lambda x, mu, t: output, target, SIGMA_DATA)
     for t in (0.5, 50.0, 99.5):
         alpha, sigma, scale = PROCESS.alpha(t), PROCESS.sigma(t), PROCESS.sigma_inf
         data = denoiser.data(output, y, mu, alpha, sigma, scale)
@@ -84,6 +86,32 @@ def test_an_unknown_target_or_a_network_that_cannot_be_called_is_an_error():
         Denoiser(lambda x, mu, t: x, "score")
     with pytest.raises(TypeError, match="must be callable, got str"):
         Denoiser("network")
+
+
+def test_a_residual_network_is_told_what_gauss_knows():
+    """Of D normal about r with deviation d, and y, its data is the mean of D given y."""
+    d, alpha, sigma = 0.3, 0.8, 0.5
+    r, y = draw(2)[:2]
+    denoiser = Denoiser(lambda x, mu, t: r, "residual", d)
+    gain = alpha * d**2 / (alpha**2 * d**2 + sigma**2)
+    data = denoiser.data(r, y, torch.zeros_like(y), alpha, sigma, 1.0)
+    torch.testing.assert_close(data, r + gain * (y - alpha * r), rtol=1e-12, atol=1e-12)
+    # Where there is no noise y says all.
+    data = denoiser.data(r, y, torch.zeros_like(y), alpha, 0.0, 1.0)
+    torch.testing.assert_close(data, y / alpha, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma_data", [None, 0.0, -1.0, math.inf, math.nan])
+def test_a_residual_without_its_sigma_data_is_refused(sigma_data):
+    with pytest.raises(ValueError, match="needs a sigma_data > 0"):
+        Denoiser(lambda x, mu, t: x, "residual", sigma_data)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_another_network_takes_the_place_of_one_and_predicts_the_same(target):
+    one, other = (lambda x, mu, t: x), (lambda x, mu, t: -x)
+    made = Denoiser(one, target, SIGMA_DATA).over(other)
+    assert (made.network, made.target, made.sigma_data) == (other, target, SIGMA_DATA)
 
 
 def test_an_output_of_another_shape_is_an_error_that_names_both():

@@ -65,6 +65,12 @@ def tiled(network, mu, tile, target="velocity", **settings):
     return TiledDenoiser(Denoiser(network, target), mu, tile=tile, **settings)
 
 
+def test_a_residual_network_goes_by_the_same_in_tiles():
+    mu = torch.zeros(1, 3, 40, 40)
+    by_tiles = TiledDenoiser(Denoiser(Local(0), "residual", 0.02), mu, tile=40)
+    assert (by_tiles.target, by_tiles.sigma_data) == ("residual", 0.02)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("target", ["noise", "data", "velocity"])
 def test_a_network_that_looks_no_further_than_a_third_of_the_overlap_returns_the_whole_s(

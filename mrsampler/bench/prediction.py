@@ -183,7 +183,7 @@ def by_step(steps: Iterable[Row]) -> list[Row]:
 
 
 _COLOUR = {"noise": "#D55E00", "data": "#0072B2"}
-_LINE: dict[str, Any] = {"velocity": "-", "noise": "--", "data": ":"}
+_LINE: dict[str, Any] = {"residual": "-", "velocity": "-.", "noise": "--", "data": ":"}
 _DRAWN = 10  # NFE, of the runs whose convergence is drawn; or the nearest measured
 
 

@@ -88,9 +88,16 @@ def add(commands: Any) -> None:
     options.add_device(command)
     command.add_argument(
         "--target",
-        choices=("velocity", "noise"),
-        default="velocity",
+        choices=("residual", "velocity", "noise"),
+        default="residual",
         help="what the network predicts",
+    )
+    command.add_argument(
+        "--sigma-data",
+        type=options.above_zero,
+        default=0.012,
+        metavar="D",
+        help="of a residual target: how far the truth is from the estimate, RMS",
     )
     command.add_argument(
         "--texture",
