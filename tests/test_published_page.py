@@ -45,7 +45,7 @@ def test_what_is_at_hand_is_offered_without_asking_the_hub(monkeypatch):
 
 def test_the_menu_says_what_each_network_predicts():
     labels = {option["value"]: option["label"] for option in options()}
-    assert labels["bundled"] == "bundled: predicts velocity"
+    assert labels["bundled"] == "bundled: predicts residual"
 
 
 def test_a_damaged_card_is_grey_and_leaves_the_others(monkeypatch, tmp_path):
