@@ -35,6 +35,7 @@ TARGETS = ("residual", "velocity", "noise")
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
 PHOTOS_IN_A_ROW = 2  # are damaged alike: the network's outermost level runs once for each task
 APART = 7919  # between the seeds of processes
+SIGMA_DATA = 0.012  # of a residual target at a texture of 0.2
 FLOOR = 0.004  # an error of one grey level: below it a crop's loss no longer rewards
 
 
@@ -69,7 +70,7 @@ class TrainConfig:
     valid_photos: int = 4
     device: str = "auto"
     target: str = "residual"
-    sigma_data: float = 0.012
+    sigma_data: float = SIGMA_DATA
     texture: float = 1.0
     start: str | None = None
     teacher: str | None = None
@@ -257,7 +258,7 @@ def _loss(
     batch: Sequence[Tensor],
     target: str,
     earliest: float = 0.0,
-    sigma_data: float = 0.012,
+    sigma_data: float = SIGMA_DATA,
 ) -> Tensor:
     """The mean over the crops of log(1 + mse / FLOOR^2) / 2, mse that of the network's output.
 

@@ -125,3 +125,8 @@ def test_a_picture_is_the_density_up_to_one_factor(name):
 def test_every_shape_lies_where_the_page_looks(name):
     drawn = DENSITIES[name].under(PROCESSES[0], MU).sample(2000, torch.Generator().manual_seed(0))
     assert (MU + drawn).abs().max() < 1.5
+
+
+def test_a_mixture_that_is_asked_for_a_residual_says_what_it_predicts():
+    with pytest.raises(ValueError, match="noise, data or velocity, and no residual"):
+        Mixture(MeanRevertingSDE(), torch.zeros(1, 2), target="residual")
