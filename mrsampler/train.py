@@ -26,7 +26,7 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS, degrade
 from mrsampler.denoiser import Denoiser, velocity
 from mrsampler.folder import pictures
-from mrsampler.networks import ResidualUNet
+from mrsampler.networks import ResidualUNet, widened
 from mrsampler.photo import PhotoError
 from mrsampler.process import MeanRevertingSDE
 from mrsampler.restorer import Restorer
@@ -46,8 +46,8 @@ class TrainConfig:
     `sigma_data` is what a residual target goes by (see `Denoiser`): how far the truth is from the
     estimate, RMS; at a texture below 1 that times what is left to restore, about 0.06.
 
-    `start` is a checkpoint whose weights the first session begins with. `texture` below 1 trains
-    for posterior samples drawn nearer to the posterior's mean: see `_toned_down`. Whose mean, says
+    `start` is a checkpoint whose weights the first session begins with; with `widen` a network of
+    twice its channels begins as the same function. `texture` below 1 trains for posterior samples drawn nearer to the posterior's mean: see `_toned_down`. Whose mean, says
     `teacher`: a checkpoint, or None for the run's own averaged weights.
 
     Times are drawn from [`earliest` T, T]: near 1 the network learns the estimate of a single
@@ -73,6 +73,7 @@ class TrainConfig:
     sigma_data: float = SIGMA_DATA
     texture: float = 1.0
     start: str | None = None
+    widen: bool = False
     teacher: str | None = None
     earliest: float = 0.0
     favour: tuple[str, ...] = ()
@@ -102,7 +103,8 @@ class DegradedCrops(IterableDataset):
     """An endless stream of (x0, mu, task, statistics): crops of a photo degraded whole.
 
     Degrading the whole photo keeps the geometry of rain, blur and shadow what it is in use, and the
-    statistics are those of the whole.
+    statistics are those of the whole. x0 comes as the photo's bytes and mu in float16, which is a
+    tenth of a grey level at most: a GPU takes more crops a second than processes pass in float32.
     """
 
     def __init__(self, photos: list[Tensor], config: TrainConfig, start: int):
@@ -124,7 +126,7 @@ class DegradedCrops(IterableDataset):
             photo = self.photos[integer(len(self.photos))]
             side = min(DEGRADED_SIDE, *photo.shape[1:])
             top, left = (integer(n - side + 1) for n in photo.shape[1:])
-            x0 = photo[:, top : top + side, left : left + side].float() / 255
+            x0 = photo[:, top : top + side, left : left + side]
             if integer(2):
                 x0 = x0.flip(2)
             if number % PHOTOS_IN_A_ROW == 0:
@@ -132,8 +134,9 @@ class DegradedCrops(IterableDataset):
             severity = float(torch.rand((), generator=generator))
             if integer(2):  # the middle of the range oftener than its ends
                 severity = (severity + float(torch.rand((), generator=generator))) / 2
-            mu = degrade(x0, TASKS[task], severity, generator)
+            mu = degrade(x0.float() / 255, TASKS[task], severity, generator)
             statistics = ResidualUNet.statistics(mu[None])[0]
+            mu = mu.half()
             for _ in range(config.crops_per_photo):
                 top, left = (integer(side - config.crop + 1) for _ in range(2))
                 window = (
@@ -142,6 +145,12 @@ class DegradedCrops(IterableDataset):
                     slice(left, left + config.crop),
                 )
                 yield x0[window].contiguous(), mu[window].contiguous(), task, statistics
+
+
+def _batch(crops: list[tuple[Tensor, Tensor, int, Tensor]]) -> list[Tensor]:
+    """The crops of each task together: the network's outermost level runs once for each."""
+    x0, mu, tasks, statistics = zip(*sorted(crops, key=lambda crop: crop[2]), strict=True)
+    return [torch.stack(x0), torch.stack(mu), torch.tensor(tasks), torch.stack(statistics)]
 
 
 class _Crew:
@@ -271,7 +280,9 @@ def _loss(
     where the rest of the noise must be told from texture: half of a uniform-lambda grid.
     """
     x0, mu, task, statistics = batch
-    u = (torch.arange(len(x0)) + torch.rand(len(x0))).to(x0.device) / len(x0)
+    # Any of them to any task, though the batch is in order of task; as numbers of the CPU, which
+    # what follows reads.
+    u = (torch.randperm(len(x0)) + torch.rand(len(x0))) / len(x0)
     share = torch.where(u < 0.5, 2 * u, torch.where(u < 0.75, u - 0.5, u))
     t = process.T * (earliest + (1 - earliest) * share)
     noise = torch.randn_like(x0)
@@ -284,7 +295,7 @@ def _loss(
     else:
         truth = noise
     with _autocast(x0.device):
-        output = forward(x, mu, t, task, statistics)
+        output = forward(x, mu, t.to(x0.device), task, statistics)
     mse = (output.float() - truth).square().mean((1, 2, 3))
     return 0.5 * torch.log1p(mse / FLOOR**2).mean()
 
@@ -339,8 +350,10 @@ def train(config: TrainConfig) -> Path:
     torch.manual_seed(config.seed)
     network = ResidualUNet(num_tasks=len(TASKS), num_steps=process.num_steps)
     if config.start is not None:
-        began = cast(nn.Module, checkpoints.read(config.start).denoiser.network)
-        network.load_state_dict(began.state_dict())
+        network = cast(ResidualUNet, checkpoints.read(config.start).denoiser.network)
+        network.train().requires_grad_(True)
+    if config.widen:
+        network = widened(network)
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
@@ -386,6 +399,7 @@ def train(config: TrainConfig) -> Path:
         DataLoader(
             crops,
             batch_size=config.batch,
+            collate_fn=_batch,
             num_workers=config.workers,
             pin_memory=device.type == "cuda",
             persistent_workers=config.workers > 0,
@@ -397,7 +411,9 @@ def train(config: TrainConfig) -> Path:
     running = math.nan
     clock = time.perf_counter()
     while progress["seconds"] < budget:
-        batch = [value.to(device, non_blocking=True) for value in next(loader)]
+        x0, mu, tasks, statistics = next(loader)
+        x0, mu, statistics = (v.to(device, non_blocking=True) for v in (x0, mu, statistics))
+        batch = [x0.float() / 255, mu.float(), tasks, statistics]
         share, step = progress["seconds"] / budget, progress["step"]
         rate = min(1, (step + 1) / 300) * (0.5 * (1 + math.cos(math.pi * share)) + 0.01)
         if config.texture < 1:

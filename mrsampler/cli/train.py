@@ -132,6 +132,11 @@ def add(commands: Any) -> None:
         help="a checkpoint of this architecture to begin with (default: random weights)",
     )
     command.add_argument(
+        "--widen",
+        action="store_true",
+        help="begin with a network of twice the channels that computes the same",
+    )
+    command.add_argument(
         "--compile", action="store_true", help="compile the network first: needs a C++ compiler"
     )
 
