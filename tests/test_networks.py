@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mrsampler.networks import ARCHITECTURES, ResidualUNet
+from mrsampler.networks import ARCHITECTURES, ResidualUNet, widened
 from mrsampler.networks.residual_unet import pad_to_multiple
 
 
@@ -183,3 +183,19 @@ def test_of_a_part_it_can_be_told_the_statistics_of_the_whole():
         own = network(x[part], mu[part], 50.0, 3)
         assert torch.equal(own, network(x[part], mu[part], 50.0, 3, network.statistics(mu[part])))
         assert not torch.allclose(own, network(x[part], mu[part], 50.0, 3, network.statistics(mu)))
+
+
+def test_a_widened_network_computes_the_same_and_learns_otherwise():
+    network = small()
+    wide = widened(network)
+    assert wide.config == network.config | {"channels": [16, 24, 32]}
+    x, mu = pair(2, 33, 40)
+    t, task = torch.tensor([20.0, 80.0]), torch.tensor([3, 7])
+    expected = network(x, mu, t, task)
+    output = wide(x, mu, t, task)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)  # sums in another order
+    assert expected.abs().max() > 0.05
+    output.square().sum().backward()
+    # The two halves of a kernel's outputs, which are alike, must not stay so.
+    one, other = wide.encoder[1][0].conv1.of[0].weight.grad.chunk(2)
+    assert (one - other).abs().max() > 0.1 * one.abs().max() > 0

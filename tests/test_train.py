@@ -119,6 +119,21 @@ def test_times_are_drawn_from_earliest_on(config, monkeypatch):
     assert len(times) == 40 and min(times) >= 0.9 and max(times) <= 1
 
 
+def test_any_time_comes_to_any_place_in_a_batch_which_is_in_order_of_task():
+    process, firsts = MeanRevertingSDE(), []
+
+    def forward(x, mu, t, task, statistics):
+        firsts.append(float(t[0]) / process.T)
+        return x
+
+    x0, mu = torch.rand(2, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    for _ in range(60):
+        train._loss(forward, process, [x0, mu, torch.zeros(16), torch.zeros(16, 6)], "residual")
+    # Were they in order, the first would always be below 1/8.
+    assert min(firsts) < 0.25 and max(firsts) > 0.75
+
+
 def test_a_task_that_there_is_not_cannot_be_favoured(config):
     with pytest.raises(ValueError, match="unknown task 'sunny'"):
         train.train(replace(config, favour=("sunny",)))
@@ -340,6 +355,23 @@ def test_a_run_begins_with_the_weights_of_another_checkpoint(config, losses, tmp
         train.train(replace(config, out=tmp_path / "none", start=str(tmp_path / "none")))
 
 
+def test_a_wider_network_begins_as_the_same_function(config):
+    path = train.train(replace(config, minutes=100 / 60, learning_rate=0.02))
+    still = replace(config, start=str(path), minutes=2 / 60, learning_rate=1e-12, widen=True)
+    wider = train.train(replace(still, out=config.out.with_name("wide")))
+    one, other = (checkpoints.read(p).denoiser.network for p in (path, wider))
+    assert other.config["channels"] == [16, 16]
+    x, mu = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = one(x, mu, 50.0, 3)
+        # What float16, in which weights are kept, rounds off each: 2^-12, and again of its halves.
+        atol = 2e-3 * expected.abs().max().item()
+        torch.testing.assert_close(other(x, mu, 50.0, 3), expected, rtol=0, atol=atol)
+    assert expected.abs().max() > 0.01
+    again = replace(config, start=str(wider), minutes=2 / 60, out=config.out.with_name("on"))
+    assert checkpoints.read(train.train(again)).denoiser.network.config["channels"] == [16, 16]
+
+
 def test_muons_step_moves_the_kernels_themselves(config):
     torch.manual_seed(0)
     network = ResidualUNet(**TINY).to(memory_format=torch.channels_last)
@@ -442,8 +474,8 @@ def test_a_resumed_run_sees_other_crops(folder):
 def test_crops_are_pictures_of_the_size_asked_for(folder):
     for x0, mu, task, _ in crops(folder, 40):
         assert x0.shape == mu.shape == (3, 32, 32)
-        for image in (x0, mu):
-            assert image.dtype == torch.float32 and image.min() >= 0 and image.max() <= 1
+        assert x0.dtype == torch.uint8 and len(x0.unique()) > 20
+        assert mu.dtype == torch.float16 and mu.min() >= 0 and mu.max() <= 1
         assert 0 <= task < len(TASKS)
 
 
@@ -451,6 +483,14 @@ def test_photos_of_one_task_come_in_a_row(folder):
     tasks = [task for _, _, task, _ in crops(folder, 400)]  # two crops a photo
     rows = [tasks[i : i + 2 * PHOTOS_IN_A_ROW] for i in range(0, 400, 2 * PHOTOS_IN_A_ROW)]
     assert all(len(set(row)) == 1 for row in rows) and len(set(tasks)) == 10
+
+
+def test_a_batch_is_in_order_of_task(folder):
+    drawn = crops(folder, 12, crops_per_photo=1)
+    x0, mu, tasks, statistics = train._batch(drawn)
+    assert len(tasks.unique()) > 1 and tasks.tolist() == sorted(task for _, _, task, _ in drawn)
+    for row in zip(x0, mu, tasks, statistics, strict=True):
+        assert any(same([row], [crop]) for crop in drawn)
 
 
 def test_every_task_and_every_photo_turns_up(folder):
@@ -467,7 +507,8 @@ def test_mu_is_the_degraded_x0_of_the_task_it_says(folder, monkeypatch):
 
     monkeypatch.setattr(train, "degrade", degrade)
     for x0, mu, task, _ in crops(folder, 40, crops_per_photo=1):
-        torch.testing.assert_close(mu, x0 / 2 + task / 100)
+        # A float16 below 1 is rounded by 2^-12 at most: a sixteenth of a grey level.
+        torch.testing.assert_close(mu.float(), x0 / 510 + task / 100, rtol=0, atol=2**-12)
     severities = [severity for _, severity in seen]
     assert 0 <= min(severities) < 0.2 and 0.8 < max(severities) <= 1
 
@@ -484,11 +525,11 @@ def test_a_photo_is_degraded_whole_before_it_is_cropped(folder, monkeypatch):
 def test_the_statistics_are_those_of_the_whole_photo(folder, monkeypatch):
     monkeypatch.setattr(train, "degrade", lambda image, *rest: image * 0 + torch.rand(3, 1, 1))
     for _, mu, _, statistics in crops(folder, 6):
-        torch.testing.assert_close(statistics[:3], mu[:, 0, 0])
-        assert statistics[3:].abs().max() < 1e-6
+        torch.testing.assert_close(statistics[:3], mu[:, 0, 0].float(), rtol=0, atol=2**-12)
+        assert statistics[3:6].abs().max() < 1e-6
     monkeypatch.undo()
     wholes = crops(folder, 40)
-    assert any(not torch.allclose(s[:3], mu.mean((1, 2)), atol=0.01) for _, mu, _, s in wholes)
+    assert any(not torch.allclose(s[:3], mu.float().mean((1, 2)), atol=0.01) for _, mu, _, s in wholes)
 
 
 def test_photos_too_small_and_files_that_are_none_are_left_out(folder):
