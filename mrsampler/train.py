@@ -271,6 +271,9 @@ def _loss(
 ) -> Tensor:
     """The mean over the crops of log(1 + mse / FLOOR^2) / 2, mse that of the network's output.
 
+    Of a noise network it is that of the D which its output stands for: at T an error of one grey
+    level of the picture is a fortieth of that in the noise, and would go unseen.
+
     The logarithm makes it a matter of decibels, as quality is: what a task's errors are, 30/255 in
     the dark or 9/255 of JPEG, does not decide how much it counts. Under a Huber loss JPEG, motion
     blur and raindrops had not been learnt at all after 200,000 crops.
@@ -296,7 +299,10 @@ def _loss(
         truth = noise
     with _autocast(x0.device):
         output = forward(x, mu, t.to(x0.device), task, statistics)
-    mse = (output.float() - truth).square().mean((1, 2, 3))
+    error = output.float() - truth
+    if target == "noise":
+        error = error * (sigma / alpha)
+    mse = error.square().mean((1, 2, 3))
     return 0.5 * torch.log1p(mse / FLOOR**2).mean()
 
 
