@@ -64,7 +64,7 @@ class TrajectoryPCA:
             raise ValueError(f"a frame of {frame.numel()} values, expected {self._length}")
         n = len(self._names)
         values = frame.detach().flatten().to(self._anchor)
-        if not math.isfinite(values.sum(dtype=torch.float64).item()):
+        if not math.isfinite(values.sum().item()):
             raise ValueError("a frame with values that are not finite")
         if n == len(self._paths):
             self._paths = np.pad(self._paths, (0, n))

@@ -17,9 +17,10 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.metrics import ssim
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
-from mrsampler.ui import choices, live, samplers
+from mrsampler.ui import choices, live, restore, samplers
 from mrsampler.ui.figures import free_side
-from mrsampler.ui.live import Entrant, LiveRace, measured
+from mrsampler.ui.frames import jpeg
+from mrsampler.ui.live import Entrant, LiveRace, lasting, measured
 from mrsampler.ui.turnstile import Turnstile
 
 ENTRANTS = [
@@ -111,6 +112,26 @@ def test_updates_are_coalesced_to_a_rate(monkeypatch, rate, updates):
     assert [frame["index"] for moment in moments for frame in moment.frames] == list(range(6))
 
 
+def test_while_it_runs_the_newest_frames_alone_have_pictures_and_the_others_follow(monkeypatch):
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e-6)
+    moments = list(race(Network()).moments())
+    told = [frame[key] for m in moments for frame in m.frames for key in "ab" if key in frame]
+    stills = {key: [s for m in moments for s in m.stills if s.key == key] for key in "ab"}
+    # x_T at once; at the end the last of either.
+    for key, last in ("a", 3), ("b", 5):
+        assert [s.index for s in stills[key] if s.shown] == [0, last]
+    assert sum("x" in state for state in told) == sum("x0" in state for state in told) == 4
+    late = restore.closing(ENTRANTS, stills)["late"]
+    for key, missing in ("a", [1, 2]), ("b", [1, 2, 3, 4]):
+        follow = {state["step"]: state for state in late[key] if "x" in state}
+        assert list(follow) == missing
+        for still in stills[key]:
+            if still.index in follow:
+                assert follow[still.index]["x"] == jpeg(still.x.image)
+                assert follow[still.index]["x0"] == jpeg(still.x0.image)
+    assert all(s.shown for key in "ab" for s in lasting(stills[key]))
+
+
 def test_nothing_is_evaluated_once_it_is_to_stop():
     network, stop = Network(seconds=0.1), threading.Event()
     moments = race(network).moments(stop.is_set)
@@ -152,7 +173,8 @@ def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_
     stills = measured(live, TRUTH)
     whole = [still.nfe for still in stills if still.of_x0 and still.of_x0.swd is not None]
     assert whole == [1, 2, 3, 4, 6, 9, 14, 21, 32, 48, 72, 100]
-    assert [still.nfe for still in stills if still.x0] == whole
+    assert all(still.x0 for still in stills[1:]) and not any(still.shown for still in live[1:-1])
+    assert [still.nfe for still in lasting(stills) if still.x0] == whole
     assert [still.nfe for still in stills if still.of_x.swd is not None] == [100]
     for still, before in zip(stills, live, strict=True):
         assert still.of_x.psnr == before.of_x.psnr

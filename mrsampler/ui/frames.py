@@ -48,7 +48,7 @@ class Kept:
         """Rounded to a 510th of the range at most."""
         low, high = (value.item() for value in image.aminmax())
         scale = 255 / (high - low) if high > low else 0.0
-        pixels = ((image - low) * scale).round_().to(torch.uint8)
+        pixels = (image - low).mul_(scale).round_().to(torch.uint8)
         return cls(pixels.contiguous(), low, high)
 
     @property

@@ -49,8 +49,9 @@ class Still:
     """What is kept of one step of sampler `key`.
 
     `of_x` and `of_x0` are the qualities of x_t and of the predicted x_0, None without a truth: the
-    PSNR at once, the rest by `measured`, for which `x0` is kept at some steps. `done` marks the
-    last step: its x_t is the sample.
+    PSNR at once, the rest by `measured` where the step is `judged`. `done` marks the last step: its
+    x_t is the sample. While a race runs `x0` is there for all steps, as the page gets the pictures
+    of those that it has not `shown` once the race is over; `lasting` drops what is not judged.
     """
 
     key: str
@@ -64,6 +65,8 @@ class Still:
     of_x: Quality | None
     of_x0: Quality | None
     done: bool
+    judged: bool = True
+    shown: bool = True
 
     @property
     def psnr(self) -> float | None:
@@ -84,6 +87,11 @@ class Still:
             "done": self.done,
         }
 
+    @property
+    def pictures(self) -> dict[str, str]:
+        """x_t and the predicted x_0, for the page."""
+        return {"x": jpeg(self.x.image), "x0": jpeg((self.x0 or self.x).image)}
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -99,7 +107,7 @@ class Pin:
 class Moment:
     """What the page is told at once: the frames since the last moment, and where all are by now.
 
-    `stills` are what to keep of those frames; `figures` are empty where the last ones are new
+    The last frame of each sampler has its pictures. `stills` are what to keep of those frames; `figures` are empty where the last ones are new
     enough, never at the end. Plain values and CPU tensors: on ZeroGPU it comes out of another
     process.
     """
@@ -156,6 +164,7 @@ class LiveRace:
         self._truth = truth
         self._due = {entrant.key: 0 for entrant in entrants}
         self._latest: dict[str, tuple[Step, Result]] = {}
+        self._newest: dict[str, dict[str, Tensor]] = {}  # the pictures of the latest steps
 
     def moments(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[Moment]:
         """From x_T to the last step, at most UPDATES_PER_SECOND; every frame is in one of them.
@@ -202,6 +211,11 @@ class LiveRace:
         figures, now = {}, time.perf_counter()
         if now >= self._drawn + 1 / FIGURES_PER_SECOND:
             figures, self._drawn = {str(n): self._plot.figure(n) for n in (2, 3)}, now
+        last = {key: frame for frame in frames for key in frame.keys() & self._newest.keys()}
+        for key, frame in last.items():
+            frame[key] |= {name: jpeg(image) for name, image in self._newest[key].items()}
+        seen = {(key, frame[key]["step"]) for key, frame in last.items()}
+        stills = [replace(s, shown=True) if (s.key, s.index) in seen else s for s in stills]
         results = [result for _, result in self._latest.values()]
         return Moment(frames, figures, results, sentence, stills)
 
@@ -220,14 +234,15 @@ class LiveRace:
             still = self._still(key, step, pictures, done)
             shown = step if image is pictures[0] else replace(step, x=pictures[0][None])
             self._plot.add(key, shown, still.psnr)
-            frame[key] = still.numbers | {"x": jpeg(pictures[0]), "x0": jpeg(pictures[-1])}
+            self._newest[key] = {"x": pictures[0], "x0": pictures[-1]}
+            frame[key] = still.numbers
             stills.append(still)
         return frame, stills
 
     def _still(self, key: str, step: Step, pictures: list[Tensor], done: bool) -> Still:
         """Its PSNRs are measured at once, the rest once the race has ended: it would slow it."""
-        kept = done or step.nfe >= self._due[key]
-        if kept:
+        judged = done or step.nfe >= self._due[key]
+        if judged:
             self._due[key] = due_after(step.nfe)
         predicted = pictures[1] if len(pictures) > 1 else None
         return Still(
@@ -238,10 +253,12 @@ class LiveRace:
             step.lam,
             step.seconds,
             Kept.of(pictures[0]),
-            Kept.of(predicted.clamp(0, 1)) if predicted is not None and kept else None,
+            None if predicted is None else Kept.of(predicted.clamp(0, 1)),
             self._psnr(pictures[0]),
             None if predicted is None else self._psnr(predicted),
             done,
+            judged,
+            shown=False,
         )
 
     def _psnr(self, picture: Tensor) -> Quality | None:
@@ -275,23 +292,28 @@ def measured(stills: Sequence[Still], truth: Tensor) -> list[Still]:
         replace(
             still,
             of_x=whole(still.of_x, still.x) if still.done else still.of_x,
-            of_x0=whole(still.of_x0, still.x0) if still.x0 else still.of_x0,
+            of_x0=whole(still.of_x0, still.x0) if still.x0 and still.judged else still.of_x0,
         )
         for still in stills
     ]
 
 
+def lasting(stills: Sequence[Still]) -> list[Still]:
+    """What is kept of a sampler's stills once the page has all that it gets of them."""
+    return [replace(s, x0=s.x0 if s.judged else None, shown=True) for s in stills]
+
+
 def distances(stills: Sequence[Still]) -> list[float | None]:
     """How far each predicted x_0 of one sampler is from its last x_t, root mean square in 1/255.
 
-    Of pictures in 8 bits; None where none was kept.
+    Of pictures in 8 bits; None where it was not to be judged.
     """
     if not stills:
         return []
     sample = stills[-1].x.image.clamp(0, 1)
 
     def distance(still: Still) -> float | None:
-        if still.x0 is None:
+        if still.x0 is None or not still.judged:
             return None
         return 255 * (still.x0.image - sample).square().mean().sqrt().item()
 

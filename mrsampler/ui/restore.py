@@ -24,7 +24,7 @@ from mrsampler.ui.components import PLOTLY, SEND, arrival_line, as_text, menu, p
 from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.frames import jpeg, within
 from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
-from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances, measured
+from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances, lasting, measured
 from mrsampler.ui.memory import Memory, Run, digest
 from mrsampler.ui.quality import Judge, Quality, lesson
 from mrsampler.ui.repeat import Settings
@@ -204,8 +204,9 @@ def run(
             kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
         settings = settings.after(moment.results)
         kept.settings, kept.figures = settings, moment.figures
-        MEMORY.keep(visitor, kept)
         last |= closing(entrants, kept.stills)
+        kept.stills = {key: lasting(stills) for key, stills in kept.stills.items()}
+        MEMORY.keep(visitor, kept)
         yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
         both, download = _outcome(moment, shown, kept)
         yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
@@ -322,14 +323,16 @@ def pin_lines(pins: Sequence[Pin]) -> list[dict[str, Any]]:
 
 
 def closing(entrants: Sequence[Entrant], stills: Mapping[str, Sequence[Still]]) -> dict[str, Any]:
-    """What is only known at the end: by sampler and step what was measured, and what it says."""
+    """What is only known at the end: by sampler and step what was measured, the pictures that were
+    not shown while it ran, and what it says.
+    """
     late, lessons = {}, []
     for e in entrants:
         kept = stills[e.key]
         late[e.key] = [
-            still.numbers | {"to_sample": distance}
+            still.numbers | {"to_sample": distance} | ({} if still.shown else still.pictures)
             for still, distance in zip(kept, distances(kept), strict=True)
-            if still.x0 is not None or still.done
+            if still.judged or not still.shown
         ]
         course: list[tuple[int, Quality | None]] = [(still.nfe, still.of_x0) for still in kept]
         if kept[-1].done:

@@ -73,6 +73,8 @@ function show(index) {
 function append(frame) {
   if (frame.index < frames.length) return; // gradio sends a run's last update twice
   const last = frames.at(-1) || frame;
+  // Until the race has ended, only what was shown has pictures of its own.
+  for (const key of KEYS) if (frame[key] && !frame[key].x) Object.assign(frame[key], { x: last[key].x, x0: last[key].x0 });
   while (frames.length < frame.index) frames.push(last);
   frames.push({ a: frame.a || last.a, b: frame.b || last.b });
   for (const key of KEYS) if (frame[key]) courses[key].push(frame[key]);
