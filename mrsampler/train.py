@@ -47,8 +47,9 @@ class TrainConfig:
     estimate, RMS; at a texture below 1 that times what is left to restore, about 0.06.
 
     `start` is a checkpoint whose weights the first session begins with; with `widen` a network of
-    twice its channels begins as the same function. `texture` below 1 trains for posterior samples drawn nearer to the posterior's mean: see `_toned_down`. Whose mean, says
-    `teacher`: a checkpoint, or None for the run's own averaged weights.
+    twice its channels begins as the same function. `texture` below 1 trains for posterior samples
+    drawn nearer to the posterior's mean: see `_toned_down`. Whose mean, says `teacher`: a
+    checkpoint, or None for the run's own averaged weights.
 
     Times are drawn from [`earliest` T, T]: near 1 the network learns the estimate of a single
     evaluation, which all other times build on. The tasks in `favour` are drawn twice as often.

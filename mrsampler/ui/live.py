@@ -107,9 +107,9 @@ class Pin:
 class Moment:
     """What the page is told at once: the frames since the last moment, and where all are by now.
 
-    The last frame of each sampler has its pictures. `stills` are what to keep of those frames; `figures` are empty where the last ones are new
-    enough, never at the end. Plain values and CPU tensors: on ZeroGPU it comes out of another
-    process.
+    The last frame of each sampler has its pictures. `stills` are what to keep of those frames;
+    `figures` are empty where the last ones are new enough, never at the end. Plain values and CPU
+    tensors: on ZeroGPU it comes out of another process.
     """
 
     frames: list[dict[str, Any]]

@@ -6,11 +6,13 @@ import os
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 from threadpoolctl import threadpool_limits
 
 from mrsampler.ui import api, compare, playground, restore, session, stability, theme, theory
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.examples import attribution
+from mrsampler.ui.loader import QuietLoader
 
 ABOUT = """
 ### What you see
@@ -87,6 +89,7 @@ def launch(
 
     threadpool_limits(1, "blas")
     demo = build(max_queue)
+    more = options.pop("app_kwargs", None) or {}
     demo.launch(
         server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=port or int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
@@ -99,5 +102,6 @@ def launch(
         max_file_size="100mb",
         ssr_mode=False,
         enable_monitoring=False,
+        app_kwargs=more | {"middleware": [*more.get("middleware", []), Middleware(QuietLoader)]},
         **options,
     )
