@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +92,7 @@ class ResidualUNet(nn.Module):
         scale: float = 0.2,
     ):
         super().__init__()
-        self.config = {
+        self.config: dict[str, Any] = {
             "channels": list(channels),
             "blocks": list(blocks),
             "embedding": embedding,

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from mrsampler.ui import api, compare, playground, restore, session, stability, theme, theory
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.examples import attribution
+from mrsampler.ui.hardware import share_cores
 from mrsampler.ui.loader import QuietLoader
 
 ABOUT = """
@@ -83,6 +84,7 @@ def launch(
     are also tools of the Model Context Protocol. Raises OSError where the port is taken.
     """
     session.device = device
+    share_cores()
     # After each small matrix OpenBLAS's threads spin for a while, on the cores that the network
     # needs: without a browser a race took twice as long. Those that the projection brings, too.
     import sklearn.decomposition  # noqa: F401
