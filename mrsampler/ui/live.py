@@ -19,7 +19,7 @@ from mrsampler.ui.figures import COLOURS, Line, TrajectoryPlot
 from mrsampler.ui.frames import Kept, jpeg, within
 from mrsampler.ui.quality import Judge, Quality, due_after
 
-UPDATES_PER_SECOND, FIGURES_PER_SECOND = 6.0, 2.0
+UPDATES_PER_SECOND, FIGURES_PER_SECOND = 4.0, 2.0
 
 
 @dataclass(frozen=True)

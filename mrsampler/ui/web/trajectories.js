@@ -13,7 +13,7 @@ function fetchPlotly() {
 panels.a.querySelector('img').addEventListener('load', () => setTimeout(fetchPlotly), { once: true });
 setTimeout(fetchPlotly, 3000); // where none comes
 
-const SHARE = 0.03;
+const SHARE = 0.02;
 
 class Canvas {
   // `make` returns { data, layout }, or null for an empty canvas.

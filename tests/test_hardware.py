@@ -1,0 +1,81 @@
+"""Where the page's networks run, each in a process of its own: the threads are for all of it."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def said(program):
+    """What a Python program prints, line by line."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+SETUP = """
+    import threading, torch
+    from mrsampler.ui import hardware
+    hardware.spaces = None
+    torch.set_num_threads(3)
+
+    @hardware.gpu
+    def steps(count):
+        try:
+            for i in range(count):
+                if i == 3:
+                    raise ValueError("no more")
+                yield threading.current_thread().name, torch.get_num_threads()
+        finally:
+            print("closed-in", threading.current_thread().name)
+"""
+
+
+def test_all_steps_are_made_in_one_thread_that_has_the_cores_and_others_have_one():
+    program = (
+        SETUP
+        + """
+    hardware.share_cores()
+    other = []
+    ask = threading.Thread(target=lambda: other.append((torch.get_num_threads(), list(steps(2)))))
+    ask.start()
+    ask.join()
+    print(*other[0][1][0], *other[0][1][1], other[0][0], torch.get_num_threads())
+    """
+    )
+    assert said(program) == ["closed-in", "network_0", *2 * ["network_0", "3"], "1", "1"]
+
+
+def test_closing_and_errors_go_through():
+    program = (
+        SETUP
+        + """
+    running = steps(9)
+    next(running)
+    running.close()
+    try:
+        list(steps(9))
+    except ValueError as error:
+        print(error)
+    print(len(list(steps(1))), "step after it")
+    """
+    )
+    closed = ["closed-in", "network_0"]
+    assert said(program) == [*closed, *closed, "no", "more", *closed, "1", "step", "after", "it"]
+
+
+@pytest.mark.parametrize("package", [None, "spaces"])
+def test_zerogpu_has_its_own_process_and_says_so(package):
+    program = f"""
+    import types
+    from mrsampler.ui import hardware
+    hardware.spaces = {package and "types.SimpleNamespace(GPU=lambda duration: lambda f: 'lent')"}
+    print(hardware.gpu(len) == 'lent', hardware.crosses_processes())
+    """
+    assert said(program) == [str(package is not None)] * 2
