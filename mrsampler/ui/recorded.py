@@ -37,7 +37,7 @@ def main() -> None:
     updates: list[dict] = []
     for moment in moments:
         # The frames that the curves have a dot for; they grow apart, as on their axis.
-        dotted = {s.index for s in moment.stills if s.x0 is not None or s.index < DENSE}
+        dotted = {s.index for s in moment.stills if s.judged or s.index < DENSE}
         for frame in moment.frames:
             if frame["index"] in dotted:
                 for key in frame.keys() & stills.keys():
