@@ -133,7 +133,7 @@ def test_while_it_runs_the_newest_frames_alone_have_pictures_and_the_others_foll
 
 
 def test_nothing_is_evaluated_once_it_is_to_stop():
-    network, stop = Network(seconds=0.1), threading.Event()
+    network, stop = Network(seconds=0.15), threading.Event()
     moments = race(network).moments(stop.is_set)
     next(moments)
     assert not any(result.done for result in next(moments).results)
