@@ -355,8 +355,9 @@ def train(config: TrainConfig) -> Path:
     photos = read_photos(config.images, config.crop)
     process = MeanRevertingSDE()
     torch.manual_seed(config.seed)
-    network = ResidualUNet(num_tasks=len(TASKS), num_steps=process.num_steps)
-    if config.start is not None:
+    if config.start is None:
+        network = ResidualUNet(num_tasks=len(TASKS), num_steps=process.num_steps)
+    else:
         network = cast(ResidualUNet, checkpoints.read(config.start).denoiser.network)
         network.train().requires_grad_(True)
     if config.widen:

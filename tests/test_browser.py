@@ -616,6 +616,34 @@ def test_an_adaptive_sampler_with_too_few_nfe_says_what_it_needs(page):
     page.screenshot(path=ARTEFACTS / "failed.png", full_page=True)
 
 
+SCRUBBED = """() => {
+  const scrub = document.querySelector('.scrub');
+  const image = document.querySelector('[data-panel=a] img');
+  return [...Array(+scrub.max + 1).keys()].map((index) => {
+    scrub.value = index;
+    scrub.dispatchEvent(new Event('input', { bubbles: true }));
+    return image.src;
+  });
+}"""
+
+
+def test_every_frame_has_a_picture_while_a_race_runs_and_its_own_once_it_is_over(page):
+    choose_example(page, 1)
+    slide(page, "NFE", 40)
+    page.locator("#run").click()
+    page.wait_for_function(
+        "+document.querySelector('.scrub').max >= 20 && document.body.dataset.run === 'running'",
+        timeout=60_000,
+    )
+    running = page.evaluate(SCRUBBED)
+    assert all(source.startswith("data:image/jpeg") for source in running)
+    assert len(set(running)) < len(running), "all were sent at once"
+    wait_for_state(page, "finished")
+    page.wait_for_selector("body[data-outcome=there]", timeout=60_000)
+    sources = page.evaluate(SCRUBBED)[:41]
+    assert len(set(sources)) == 41 and all(s.startswith("data:image/jpeg") for s in sources)
+
+
 def test_stop_ends_a_long_run_within_two_evaluations(page):
     choose_example(page, 1)
     slide(page, "NFE", 100)

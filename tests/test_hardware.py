@@ -70,6 +70,20 @@ def test_closing_and_errors_go_through():
     assert said(program) == [*closed, *closed, "no", "more", *closed, "1", "step", "after", "it"]
 
 
+def test_the_page_gives_the_cores_away_before_anything_is_built():
+    program = """
+    import torch
+    from mrsampler.ui import hardware, page
+    torch.set_num_threads(3)
+    def build(max_queue):
+        print(torch.get_num_threads(), hardware._NETWORK.submit(torch.get_num_threads).result())
+        raise SystemExit
+    page.build = build
+    page.launch()
+    """
+    assert said(program) == ["1", "3"]
+
+
 @pytest.mark.parametrize("package", [None, "spaces"])
 def test_zerogpu_has_its_own_process_and_says_so(package):
     program = f"""

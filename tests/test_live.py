@@ -1,5 +1,6 @@
 """What the page is told: the race's moments, the plot, and the line of visitors."""
 
+import json
 import math
 import pickle
 import re
@@ -130,6 +131,12 @@ def test_while_it_runs_the_newest_frames_alone_have_pictures_and_the_others_foll
                 assert follow[still.index]["x"] == jpeg(still.x.image)
                 assert follow[still.index]["x0"] == jpeg(still.x0.image)
     assert all(s.shown for key in "ab" for s in lasting(stills[key]))
+
+
+def test_of_the_recorded_race_the_frames_that_the_curves_show_alone_are_kept():
+    updates = json.loads(restore.RECORDING.read_text(encoding="utf-8"))
+    steps = [f["b"]["step"] for update in updates for f in update["frames"] if "b" in f]
+    assert steps == [*range(12), 14, 21, 32, 48, 72, 100]
 
 
 def test_nothing_is_evaluated_once_it_is_to_stop():

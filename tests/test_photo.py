@@ -224,10 +224,16 @@ def test_the_colour_profile_is_kept(orientation):
         assert again.getexif().get(0x0112, 1) == 1
 
 
-def test_a_profile_of_another_colour_space_does_not_survive_the_change_to_rgb():
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+@pytest.mark.parametrize(
+    "profile",
+    [ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), b"no profile"],
+    ids=["of RGB", "broken"],
+)
+def test_a_profile_of_another_colour_space_does_not_survive_the_change_to_rgb(profile):
     got = read(encoded(COLOUR.convert("CMYK"), "TIFF", icc_profile=profile))
     assert got.profile is None
+    # It cannot be gone by: the plain complement is taken, as without one.
+    assert (got.rgb - as_tensor(COLOUR)).abs().mean() < 0.02
 
 
 # --- files that are no photos --------------------------------------------------------------------

@@ -13,7 +13,8 @@ from mrsampler import SOLVERS, TASKS, Denoiser, MeanRevertingSDE, checkpoints, d
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.networks import ResidualUNet
 from mrsampler.photo import PhotoError, read
-from mrsampler.restorer import Restorer, load
+from mrsampler.restorer import Restorer, _finite, load
+from mrsampler.trajectory import Step
 
 PROCESS = MeanRevertingSDE()
 # The solvers that a mean-reverting checkpoint can be sampled with, each with evaluations enough.
@@ -247,3 +248,17 @@ def test_a_saved_network_is_loaded_and_restores(tmp_path):
 
 def test_load_and_restorer_are_at_the_top_of_the_package():
     assert mrsampler.load is load and mrsampler.Restorer is Restorer
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_bright_photo_is_finite_in_every_type_and_a_spoilt_pixel_is_not(dtype):
+    bright = torch.ones(1, 3, 256, 256, dtype=dtype)  # adds up to more than a float16 can hold
+
+    def steps():
+        yield Step(0, 1.0, 0.0, bright, None, 0, 0.0)
+
+    assert next(_finite(steps())).x is bright
+    for spoilt in (math.nan, math.inf, -math.inf):
+        bright[0, 1, 7, 9] = spoilt
+        with pytest.raises(FloatingPointError, match="not finite"):
+            next(_finite(steps()))

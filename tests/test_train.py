@@ -306,6 +306,24 @@ def test_the_loss_is_least_for_what_the_denoiser_expects_of_the_network(target, 
     assert abs(loss(target)) < 1e-4 < 0.05 < loss(other)
 
 
+def test_a_noise_networks_loss_is_of_the_picture_that_its_output_stands_for():
+    process = MeanRevertingSDE()
+    x0, mu = torch.rand(2, 4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    off = 0.02  # in the picture, at every t
+
+    class Off(Exact):
+        def forward(self, x, mu, t, task, statistics):
+            alpha, sigma = (
+                value.float()[:, None, None, None]
+                for value in (self.process.alpha(t), self.process.sigma(t))
+            )
+            return super().forward(x, mu, t, task, statistics) + off * alpha / sigma
+
+    batch = [x0, mu, torch.zeros(4), torch.zeros(4, 6)]
+    loss = train._loss(Off(process, x0, "noise"), process, batch, "noise").item()
+    assert loss == pytest.approx(0.5 * math.log1p((off / train.FLOOR) ** 2), rel=1e-3)
+
+
 class Mean(torch.nn.Module):
     """The velocity at T of a teacher whose estimate is `mean`, wherever x_t is."""
 
