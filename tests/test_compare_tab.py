@@ -675,6 +675,7 @@ def test_bad_input_says_what_is_wrong_and_loses_nothing(page):
     box.press("Enter")
     expect(page.locator("#compare-cost")).to_contain_text("NFEs are whole numbers from 1 to 100")
     assert page.locator(".cell").count() == 10
+    settled(page)
     go(page)
     expect(page.locator(".toast-body")).to_contain_text("whole numbers from 1 to 100")
     wait_for(page, "failed")
