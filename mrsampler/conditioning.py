@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mrsampler import photo
 from mrsampler.checkpoints import Checkpoint
-from mrsampler.networks import DACLIPImageEncoder, IRSDEUNet
+from mrsampler.networks import DACLIPImageEncoder, IRSDEUNet, ResidualUNet
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -33,15 +33,23 @@ class Conditioning(Protocol):
 
 
 class TaskNumber:
-    """The task's place in the list that the network was trained with."""
+    """The task's place in the list that the network was trained with.
+
+    With it, of a `ResidualUNet`, what that takes over the whole photo: not anew at each evaluation.
+    """
 
     note = None
 
-    def __init__(self, tasks: Sequence[str]):
-        self.tasks = tuple(tasks)
+    def __init__(self, tasks: Sequence[str], network: Any):
+        self.tasks, self._network = tuple(tasks), network
 
+    @torch.no_grad()
     def __call__(self, image: Tensor, task: str) -> dict[str, Any]:
-        return {"task": self.tasks.index(task)}
+        number = self.tasks.index(task)
+        if not isinstance(self._network, ResidualUNet):
+            return {"task": number}
+        mu = image[None].to(self._network.task.weight)
+        return {"task": number, **self._network.of_photo(mu, number)}
 
 
 class SingleTask:
@@ -94,13 +102,23 @@ def conditioning_of(checkpoint: Checkpoint) -> Conditioning:
     """What a checkpoint's network is told."""
     network = checkpoint.denoiser.network
     if not isinstance(network, IRSDEUNet):
-        return TaskNumber(checkpoint.tasks)
+        return TaskNumber(checkpoint.tasks, network)
     if checkpoint.encoder is None:
         return SingleTask()
     config = network.config
     return PhotoContexts(
         checkpoint.encoder, config["use_image_context"], config["use_degra_context"]
     )
+
+
+def part(told: Mapping[str, Any], whole: Tensor, crop: tuple[Any, ...]) -> dict[str, Any]:
+    """What a network is told of whole[crop]: of what is told of each pixel, those."""
+    return {
+        name: value[crop]
+        if isinstance(value, Tensor) and value.ndim == 4 and value.shape[-2:] == whole.shape[-2:]
+        else value
+        for name, value in told.items()
+    }
 
 
 def clip_pixels(picture: Image.Image, size: int) -> Tensor:

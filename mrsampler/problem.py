@@ -13,6 +13,8 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from mrsampler.batching import joined
+from mrsampler.conditioning import part
 from mrsampler.degradations import degrade
 from mrsampler.denoiser import Denoiser
 from mrsampler.metrics import rmse
@@ -130,21 +132,23 @@ def photo_problem(
     severity: float = 0.5,
     seed: int = 0,
 ) -> Problem:
-    """A crop of each photo (3, H, W), degraded by the tasks in turn; errors in 1/255.
+    """A crop of each photo (3, H, W), degraded whole by the tasks in turn; errors in 1/255.
 
     Raises ValueError without photos, or for one smaller than `side` pixels.
     """
     if not photos or min(min(photo.shape[1:]) for photo in photos) < side:
         raise ValueError(f"expected photos of at least {side} pixels a side")
     generator = torch.Generator().manual_seed(seed)
-    crops, tasks = [], []
+    crops, told = [], []
     for i, photo in enumerate(photos):
-        tasks.append(i % len(restorer.tasks))
-        degraded = degrade(photo, restorer.tasks[tasks[-1]], severity, generator)
+        task = restorer.tasks[i % len(restorer.tasks)]
+        degraded = degrade(photo, task, severity, generator)
         top, left = (
             int(torch.randint(size - side + 1, (), generator=generator)) for size in photo.shape[1:]
         )
-        crops.append(degraded[:, top : top + side, left : left + side])
+        crop = (..., slice(top, top + side), slice(left, left + side))
+        crops.append(degraded[crop])
+        told.append(part(restorer.conditioning(degraded, task), degraded, crop))
     mu = torch.stack(crops).to(restorer.device, memory_format=torch.channels_last)
     noise = torch.randn(mu.shape, generator=generator).to(mu)
     return Problem(
@@ -153,6 +157,6 @@ def photo_problem(
         restorer.process,
         mu,
         restorer.process.prior(mu, noise),
-        {"task": torch.tensor(tasks, device=restorer.device)},
+        {name: joined([one[name] for one in told], [1] * len(told), mu.device) for name in told[0]},
         unit=1 / 255,
     )

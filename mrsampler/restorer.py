@@ -104,25 +104,30 @@ class Restorer:
         laid out in, and what `trajectory` raises; while it runs, FloatingPointError if the network
         returns values that are not finite.
         """
+        told = self._told(image, task)
         return self._trajectory(
-            self.denoiser, image, task, seed=seed, tile=tile, on_tile=on_tile, **settings
+            self.denoiser, image, told, seed=seed, tile=tile, on_tile=on_tile, **settings
         )
+
+    def _told(self, image: Tensor, task: str) -> dict[str, Any]:
+        """The conditioning, of what it can be made of."""
+        if task not in self.tasks:
+            raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
+        return self.conditioning(image, task)
 
     def _trajectory(
         self,
         denoiser: Denoiser,
         image: Tensor,
-        task: str,
+        told: dict[str, Any],
         *,
         seed: int = 0,
         tile: int = TILE,
         on_tile: Callable[[float], None] = lambda spent: None,
         **settings: Any,
     ) -> Iterator[Step]:
-        if task not in self.tasks:
-            raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
-        if image.ndim != 3 or image.shape[0] != 3:
-            raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
         if settings.get("spacing") == OPTIMISED:
             solver, nfe = settings.get("solver", DEFAULT_SOLVER), settings.get("nfe", DEFAULT_NFE)
             settings["spacing"] = self.optimised(solver, nfe)
@@ -132,13 +137,7 @@ class Restorer:
         if max(image.shape[1:]) > tile:
             denoiser = TiledDenoiser(denoiser, mu, tile=tile, on_tile=on_tile)
         return _finite(
-            trajectory(
-                denoiser,
-                mu,
-                process=self.process,
-                conditioning=self.conditioning(image, task),
-                **settings,
-            )
+            trajectory(denoiser, mu, process=self.process, conditioning=told, **settings)
         )
 
     def warm(self, image: Tensor, task: str, *, together: int = 1, tile: int = TILE) -> None:
@@ -174,12 +173,12 @@ class Restorer:
         Step then count the whole. Yields and ends as `mrsampler.race`; raises what `trajectory`
         raises.
         """
-        if not self.batches:
-            return race(*(self.trajectory(image, task, **settings, **own) for own in entrants))
+        told = self._told(image, task)  # once for all of them
         batched = Batched(self.denoiser.network)
-        denoiser = self.denoiser.over(batched)
-        return batched.race(
-            *(self._trajectory(denoiser, image, task, **settings, **own) for own in entrants)
+        denoiser = self.denoiser.over(batched) if self.batches else self.denoiser
+        start = batched.race if self.batches else race
+        return start(
+            *(self._trajectory(denoiser, image, told, **settings, **own) for own in entrants)
         )
 
     def restore(

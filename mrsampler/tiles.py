@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mrsampler.conditioning import part
 from mrsampler.denoiser import Denoiser
 
 # Measured on the bundled network at 3 evaluations, over the ten tasks: the pixel that is furthest
@@ -32,10 +33,10 @@ class TiledDenoiser(Denoiser):
     network that looks no further than a third of the overlap returns what it would for the whole.
     Tiles begin on that grid, so that a pixel lies in the same cells as in the whole photo.
 
-    What a network takes over the photo must come from a `statistics(mu)` of its own, and enter it
-    by the keyword `statistics`: it is taken here, once, of the whole. A network that normalises
-    over its input, or attends to all of it, sees only the tile: its tiles may differ as a whole,
-    which the fading softens and does not remove.
+    What a network takes over the photo must come as conditioning, taken once of the whole, as
+    `ResidualUNet.of_photo` does; a tensor of the photo's height and width is cut as the photo is. A
+    network that normalises over its input, or attends to all of it, sees only the tile: its tiles
+    may differ as a whole, which the fading softens and does not remove.
 
     What the network needs of memory is bounded by the tile; the trajectory's own tensors are of the
     whole photo.
@@ -67,8 +68,6 @@ class TiledDenoiser(Denoiser):
             [(span, window.to(mu)) for span, window in _windows(side, tile, overlap, cell)]
             for side in mu.shape[-2:]
         )
-        statistics = getattr(self.network, "statistics", None)
-        self._whole = {} if statistics is None else {"statistics": statistics(mu)}
         self._on_tile, self._tiles_done = on_tile, 0
 
     def __call__(self, x: Tensor, mu: Tensor, t: float, **conditioning: Any) -> Tensor:
@@ -77,7 +76,8 @@ class TiledDenoiser(Denoiser):
         for rows, down in self._rows:
             for columns, across in self._columns:
                 tile = (..., rows, columns)
-                output = super().__call__(x[tile], mu[tile], t, **conditioning, **self._whole)
+                told = part(conditioning, mu, tile)
+                output = super().__call__(x[tile], mu[tile], t, **told)
                 blended[tile].addcmul_(output, down[:, None] * across)
                 self._tiles_done += 1
                 self._on_tile(self._tiles_done / (len(self._rows) * len(self._columns)))

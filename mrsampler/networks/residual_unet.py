@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mrsampler.networks.blind_deconvolution import BlindDeconvolution
 
 
 def zero(layer: nn.Module) -> None:
@@ -73,9 +76,14 @@ class ResidualUNet(nn.Module):
     x and mu are (B, 3, H, W), of any H and W (reflect padding inside); t is a float or (B,) in
     [0, num_steps]; task is an int or (B,) index into TASKS. The embedding that steers every block
     is made of t, the task, and the mean and spread of mu's channels, so that a global change (haze,
-    night) is one multiplication away; of a part of a photo, `statistics` gives the whole's (B, 6).
-    It also sets how much of y = x - mu and of mu goes straight to the output, which depends on t
-    and task above all.
+    night) is one multiplication away. It also sets how much of y = x - mu and of mu goes straight
+    to the output, which depends on t and task above all.
+
+    Of the tasks in `blurred` it is also shown mu with its blur undone: see `BlindDeconvolution`.
+
+    What it takes over the whole photo, `of_photo` gives: `statistics` (B, 6) and `sharp`, of mu's
+    shape. It is the same at every evaluation, so that whoever makes several gives it, and for a
+    part of a photo that of the whole; else it is taken of mu.
 
     The outermost level, the stem and the head have kernels of their own for each task: at no cost
     in time, what removes noise is not what removes the seams of JPEG, and the faint kinds of damage
@@ -90,6 +98,7 @@ class ResidualUNet(nn.Module):
         num_tasks: int = 10,
         num_steps: int = 100,
         scale: float = 0.2,
+        blurred: Sequence[int] = (0,),
     ):
         super().__init__()
         self.config: dict[str, Any] = {
@@ -99,7 +108,9 @@ class ResidualUNet(nn.Module):
             "num_tasks": num_tasks,
             "num_steps": num_steps,
             "scale": scale,
+            "blurred": list(blurred),
         }
+        self.blurred = frozenset(blurred)
         self.num_steps, self.scale = num_steps, scale
         self.multiple = 2 ** len(channels)
         self.frequencies: Tensor
@@ -111,6 +122,12 @@ class ResidualUNet(nn.Module):
         self.straight = nn.Linear(embedding, 6)
         self.stem = Conv(6 * 4, channels[0], num_tasks)
         self.stem_film = Film(channels[0], embedding)
+        if self.blurred:
+            self.deconvolution = BlindDeconvolution()
+            self.straight_sharp = nn.Linear(embedding, 3)
+            self.stem_sharp = nn.Conv2d(3 * 4, channels[0], 3, padding=1, bias=False)
+            zero(self.straight_sharp)
+            zero(self.stem_sharp)
         outer = list(pairwise(channels))
         kinds = [num_tasks] + [1] * len(outer)
         self.encoder = nn.ModuleList(
@@ -130,17 +147,34 @@ class ResidualUNet(nn.Module):
 
     @staticmethod
     def statistics(mu: Tensor) -> Tensor:
-        """Mean and spread of mu's channels, (B, 6): all that the network takes over the photo."""
+        """Mean and spread of mu's channels, (B, 6)."""
         return torch.cat([mu.mean((2, 3)), mu.std((2, 3))], dim=1)
 
+    def sharp(self, mu: Tensor, task: int | Tensor) -> Tensor:
+        """mu, of the tasks in `blurred` with its blur undone, (B, 3, H, W)."""
+        tasks = _runs(task, len(mu))
+        if not any(kind in self.blurred for kind, _ in tasks):
+            return mu
+        parts = mu.split([number for _, number in tasks])
+        return torch.cat(
+            [
+                self.deconvolution(part) if kind in self.blurred else part
+                for (kind, _), part in zip(tasks, parts, strict=True)
+            ]
+        )
+
+    def of_photo(self, mu: Tensor, task: int | Tensor) -> dict[str, Tensor]:
+        """All that the network takes over the whole photo, as arguments of a call."""
+        return {"statistics": self.statistics(mu), "sharp": self.sharp(mu, task)}
+
     def _embedding(
-        self, mu: Tensor, t: float | Tensor, task: int | Tensor, statistics: Tensor | None
+        self, mu: Tensor, t: float | Tensor, task: int | Tensor, statistics: Tensor
     ) -> Tensor:
         batch = mu.shape[0]
         t = torch.as_tensor(t, dtype=mu.dtype, device=mu.device).expand(batch)
         task = torch.as_tensor(task, device=mu.device).expand(batch)
         phase = (t / self.num_steps)[:, None] * self.frequencies.to(mu.dtype)
-        mean, std = (self.statistics(mu) if statistics is None else statistics).chunk(2, dim=1)
+        mean, std = statistics.chunk(2, dim=1)
         features = torch.cat([phase.sin(), phase.cos(), 4 * (mean - 0.5), 4 * (std - 0.2)], dim=1)
         return F.silu(self.embed(features) + self.task(task))
 
@@ -151,14 +185,20 @@ class ResidualUNet(nn.Module):
         t: float | Tensor,
         task: int | Tensor,
         statistics: Tensor | None = None,
+        sharp: Tensor | None = None,
     ) -> Tensor:
         height, width = x.shape[-2:]
+        statistics = self.statistics(mu) if statistics is None else statistics
         embedding = self._embedding(mu, t, task, statistics)
         tasks = _runs(task, len(x))
         given = torch.cat([(x - mu) / self.scale, 4 * mu - 2], dim=1)
         straight = (given * self.straight(embedding)[:, :, None, None]).unflatten(1, (2, 3)).sum(1)
-        h = F.pixel_unshuffle(pad_to_multiple(given, self.multiple), 2)
-        h = self.stem_film(self.stem(h, tasks), embedding)
+        h = self.stem(self._folded(given), tasks)
+        if any(kind in self.blurred for kind, _ in tasks):
+            sharper = ((self.sharp(mu, task) if sharp is None else sharp) - mu) / self.scale
+            straight = straight + sharper * self.straight_sharp(embedding)[:, :, None, None]
+            h = h + self.stem_sharp(self._folded(sharper))
+        h = self.stem_film(h, embedding)
         skips = []
         for level, level_blocks in enumerate(self.encoder):
             for block in cast(nn.ModuleList, level_blocks):
@@ -172,6 +212,10 @@ class ResidualUNet(nn.Module):
                 h = block(h, embedding, tasks)
         h = self.head(F.silu(self.head_film(h, embedding)), tasks)
         return (F.pixel_shuffle(h, 2)[..., :height, :width] + straight) * self.scale
+
+    def _folded(self, x: Tensor) -> Tensor:
+        """x padded to what the levels divide, its pixels four in one."""
+        return F.pixel_unshuffle(pad_to_multiple(x, self.multiple), 2)
 
 
 def widened(network: ResidualUNet) -> ResidualUNet:
