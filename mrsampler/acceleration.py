@@ -58,9 +58,10 @@ class Autocast(Wrapped):
 class Graphed(Wrapped):
     """A network whose evaluations are replayed from a graph, one for each shape of its arguments.
 
-    The first call of a shape runs as it is, the second is recorded, unless `record` did so before.
-    The last 4 graphs are kept. A shape whose recording fails runs as it is from then on, unless 64
-    others come between.
+    And for each value of those that are whole numbers: they may choose what is computed, as a task
+    its kernels. The first call of a shape runs as it is, the second is recorded, unless `record`
+    did so before. The last 4 graphs are kept. A shape whose recording fails runs as it is from then
+    on, unless 64 others come between.
     """
 
     def __init__(self, network: Network, capture: Capture | None = None):
@@ -124,9 +125,9 @@ class _Graph:
     def __call__(self, given: dict[str, Any]) -> Tensor:
         for name, value in given.items():
             place = self._places[name]
-            if not isinstance(value, Tensor):
+            if isinstance(value, float):
                 place.fill_(value)
-            elif not self._holds(name, value):
+            elif isinstance(value, Tensor) and not self._holds(name, value):
                 place.copy_(value)
         self._replay()
         return self._output.clone()
@@ -141,22 +142,24 @@ class _Graph:
 
 
 def _kinds(given: dict[str, Any]) -> Any:
-    """What a graph is tied to; the values themselves are not."""
-    return tuple(
-        (name, value.shape, value.dtype, value.device)
-        if isinstance(value, Tensor)
-        else (name, type(value))
-        for name, value in given.items()
-    )
+    """What a graph is tied to: not the values of tensors and of floats."""
+
+    def kind(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.shape, value.dtype, value.device
+        return float if isinstance(value, float) else value
+
+    return tuple((name, kind(value)) for name, value in given.items())
 
 
-def _place(value: Any, device: torch.device) -> Tensor:
+def _place(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         # As the weights lie in memory, whatever layout the first argument has come in.
         layout = torch.channels_last if value.ndim == 4 else torch.preserve_format
         return value.clone(memory_format=layout)
-    dtype = torch.float32 if isinstance(value, float) else torch.int64
-    return torch.full((), value, dtype=dtype, device=device)
+    if isinstance(value, float):
+        return torch.full((), value, dtype=torch.float32, device=device)
+    return value
 
 
 def capture_cuda(

@@ -136,10 +136,15 @@ def batch(calls: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: joined([given[name] for given in calls], rows, device) for name in calls[0]}
 
 
-def joined(values: list[Any], rows: list[int], device: torch.device) -> Tensor:
-    """The values of several calls as one batch; of a number, one for each of its call's rows."""
+def joined(values: list[Any], rows: list[int], device: torch.device) -> Tensor | int:
+    """The values of several calls as one batch; of a number, one for each of its call's rows.
+
+    A whole number that they share stays one: a GPU's graph can choose by it.
+    """
     if isinstance(values[0], Tensor):
         return torch.cat(values)
+    if isinstance(values[0], int) and len(set(values)) == 1:
+        return values[0]
     dtype = torch.float32 if isinstance(values[0], float) else torch.int64
     return torch.cat(
         [torch.full((n,), v, dtype=dtype, device=device) for v, n in zip(values, rows, strict=True)]

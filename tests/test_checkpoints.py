@@ -138,6 +138,29 @@ def test_the_default_is_the_first_of_the_names(tmp_path, monkeypatch):
     assert checkpoints.names() == ["bundled", "ant", "zebra"]
 
 
+def test_a_gpu_opens_with_the_large_one_where_there_is_one(tmp_path, monkeypatch):
+    of = network()
+    monkeypatch.setattr(checkpoints, "_HOMES", (tmp_path,))
+    checkpoints.save(tmp_path / "bundled.safetensors", of, card(of))
+    assert checkpoints.default("cuda") == "bundled"
+    checkpoints.save(tmp_path / "bundled-large.safetensors", of, card(of))
+    assert [checkpoints.default(d) for d in ("cpu", "cuda:1")] == ["bundled", "bundled-large"]
+    for there, name in ((False, "bundled"), (True, "bundled-large")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert checkpoints.default(None) == name
+
+
+def test_the_bundled_ones_keep_to_the_size_that_each_is_allowed():
+    for name, most, size in (
+        ("bundled", 4e6, 8e6),
+        ("bundled-noise", 4e6, 8e6),
+        ("bundled-large", 16e6, 32e6),
+    ):
+        weights = checkpoints.read(name).denoiser.network.parameters()
+        assert sum(weight.numel() for weight in weights) <= most
+        assert checkpoints._locate(name).stat().st_size <= size
+
+
 def test_a_missing_checkpoint_is_named_with_those_there_are(tmp_path, monkeypatch):
     of = network()
     checkpoints.save(tmp_path / "bundled.safetensors", of, card(of))

@@ -17,8 +17,9 @@ from mrsampler.conditioning import (
     PhotoContexts,
     clip_pixels,
     conditioning_of,
+    part,
 )
-from mrsampler.networks import IRSDEUNet
+from mrsampler.networks import IRSDEUNet, ResidualUNet
 
 
 def picture(width, height, seed=0):
@@ -64,6 +65,26 @@ def test_a_network_that_knows_tasks_is_told_the_tasks_number():
     told = conditioning_of(checkpoint(lambda x, mu, t, task: x))
     assert told(torch.zeros(3, 40, 40), "hazy") == {"task": TASKS.index("hazy")}
     assert told.note is None
+
+
+def test_the_bundled_kind_is_told_what_it_takes_over_the_photo():
+    network = ResidualUNet(channels=(8,), blocks=(1,), embedding=8).requires_grad_(False)
+    told = conditioning_of(checkpoint(network))
+    image = torch.rand(3, 70, 90, generator=torch.Generator().manual_seed(0))
+    for task, name in enumerate(TASKS[:2]):
+        given = told(image, name)
+        assert given.pop("task") == task
+        expected = network.of_photo(image[None], task)
+        assert given.keys() == expected.keys() == {"statistics", "sharp"}
+        assert all(torch.equal(given[part], expected[part]) for part in given)
+
+
+def test_of_what_is_told_of_each_pixel_a_part_is_told_its_own():
+    whole, crop = torch.rand(2, 3, 40, 30), (..., slice(8, 24), slice(0, 10))
+    told = {"task": 3, "statistics": torch.rand(2, 6), "sharp": torch.rand(2, 3, 40, 30)}
+    of_part = part(told, whole, crop)
+    assert of_part["task"] == 3 and of_part["statistics"] is told["statistics"]
+    assert torch.equal(of_part["sharp"], told["sharp"][:, :, 8:24, :10])
 
 
 def test_a_single_task_network_is_told_nothing():

@@ -136,7 +136,7 @@ def test_its_config_makes_the_same_network_again():
 
 def test_gradients_reach_every_weight():
     network = small()
-    x, mu = pair(2, 32, 32)
+    x, mu = pair(2, 64, 64)  # smaller ones have no blur to be read
     network(x, mu, torch.tensor([3.0, 90.0]), torch.tensor([0, 1])).square().mean().backward()
     elsewhere = tuple(f".of.{task}." for task in range(2, 10))
     for name, parameter in network.named_parameters():
@@ -183,6 +183,31 @@ def test_of_a_part_it_can_be_told_the_statistics_of_the_whole():
         own = network(x[part], mu[part], 50.0, 3)
         assert torch.equal(own, network(x[part], mu[part], 50.0, 3, network.statistics(mu[part])))
         assert not torch.allclose(own, network(x[part], mu[part], 50.0, 3, network.statistics(mu)))
+
+
+@pytest.mark.parametrize("task", [0, 3, torch.tensor([0, 3]), torch.tensor([3, 0])])
+def test_what_it_takes_over_the_photo_may_be_given_and_is_else_taken_of_mu(task):
+    network = small()
+    x, mu = pair(2, 64, 80)
+    with torch.no_grad():
+        told = network.of_photo(mu, task)
+        assert torch.equal(network(x, mu, 50.0, task, **told), network(x, mu, 50.0, task))
+        blurred = torch.as_tensor(task).expand(2) == 0
+        sharp = told["sharp"]
+        other = told | {"sharp": torch.where(blurred[:, None, None, None], sharp.flip(-1), sharp)}
+        changed = (network(x, mu, 50.0, task, **other) - network(x, mu, 50.0, task)).abs()
+    assert (changed.amax((1, 2, 3)) > 1e-3).tolist() == blurred.tolist()
+
+
+def test_only_of_the_tasks_that_are_blurred_is_a_blur_undone():
+    network = small()
+    _, mu = pair(3, 64, 64)
+    with torch.no_grad():
+        sharp = network.sharp(mu, torch.tensor([3, 0, 9]))
+        assert torch.equal(sharp[[0, 2]], mu[[0, 2]])
+        torch.testing.assert_close(sharp[1:2], network.deconvolution(mu[1:2]), rtol=0, atol=1e-6)
+        assert network.sharp(mu, 3) is mu
+    assert not hasattr(ResidualUNet(channels=(8,), blocks=(1,), blurred=()), "deconvolution")
 
 
 def test_a_widened_network_computes_the_same_and_learns_otherwise():

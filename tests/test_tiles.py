@@ -44,15 +44,11 @@ class Unet(ResidualUNet):
         for parameter in self.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
         self.double().requires_grad_(False)
-        self.taken, self.told = [], []
+        self.told = []
 
-    def statistics(self, mu):
-        self.taken.append(tuple(mu.shape))
-        return ResidualUNet.statistics(mu)
-
-    def forward(self, x, mu, t, task, statistics=None):
-        self.told.append(statistics)
-        return super().forward(x, mu, t, task, statistics)
+    def forward(self, x, mu, t, task, statistics=None, sharp=None):
+        self.told.append((statistics, sharp))
+        return super().forward(x, mu, t, task, statistics, sharp)
 
 
 def pair(height: int, width: int, batch: int = 1) -> torch.Tensor:
@@ -97,21 +93,23 @@ def test_one_tile_fades_evenly_into_the_next():
 @pytest.mark.parametrize("size", SIZES)
 def test_a_pixel_lies_in_the_cells_that_it_lies_in_in_the_whole_photo(size):
     network, (x, mu) = Unet(), pair(*size, batch=2)
-    statistics = ResidualUNet.statistics(mu)
-    whole = network(x, mu, 40.0, 3, statistics)
-    assert whole.std() > 0.1
-    by_tiles = tiled(network, mu, 64)(x, mu, 40.0, task=3)
-    torch.testing.assert_close(by_tiles, whole, rtol=0, atol=1e-12)
+    for task in (0, 3):  # with and without a blur to undo
+        whole = network(x, mu, 40.0, task)
+        assert whole.std() > 0.1
+        told = network.of_photo(mu, task)
+        by_tiles = tiled(network, mu, 64)(x, mu, 40.0, task=task, **told)
+        torch.testing.assert_close(by_tiles, whole, rtol=0, atol=1e-12)
 
 
-def test_statistics_are_taken_once_a_run_of_the_whole_photo():
+def test_of_what_is_told_of_each_pixel_a_tile_is_told_its_own():
     network, (x, mu) = Unet(), pair(100, 130)
-    denoiser = tiled(network, mu, 64)
-    for t in (80.0, 20.0):
-        denoiser(x, mu, t, task=0)
-    assert network.taken == [(1, 3, 100, 130)]
-    whole = ResidualUNet.statistics(mu)
-    assert len(network.told) > 8 and all(torch.equal(told, whole) for told in network.told)
+    statistics, sharp = ResidualUNet.statistics(mu), torch.rand_like(mu)
+    tiled(network, mu, 64)(x, mu, 80.0, task=0, statistics=statistics, sharp=sharp)
+    assert len(network.told) > 4
+    assert all(torch.equal(told, statistics) for told, _ in network.told)
+    corners = [network.told[i][1] for i in (0, -1)]
+    assert torch.equal(corners[0], sharp[..., : corners[0].shape[-2], : corners[0].shape[-1]])
+    assert torch.equal(corners[1], sharp[..., -corners[1].shape[-2] :, -corners[1].shape[-1] :])
 
 
 @pytest.mark.parametrize("size", [(188, 250), (96, 64), (64, 65), (2, 94), (33, 24)])
@@ -152,8 +150,9 @@ def test_a_trajectory_over_tiles_is_the_whole_photo_s(solver):
             mrs.trajectory(denoiser, mu, generator=generator, conditioning=conditioning, **run)
         )
 
-    whole = steps(Denoiser(network, "velocity"), {"task": 2})
-    by_tiles = steps(tiled(network, mu, 64), {"task": 2})
+    told = {"task": 2, **network.of_photo(mu, 2)}
+    whole = steps(Denoiser(network, "velocity"), told)
+    by_tiles = steps(tiled(network, mu, 64), told)
     assert [step.nfe for step in by_tiles] == [step.nfe for step in whole]
     assert torch.equal(by_tiles[0].x, whole[0].x)
     for one, other in zip(by_tiles, whole, strict=True):

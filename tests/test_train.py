@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mrsampler import TASKS, MeanRevertingSDE, checkpoints, train
+from mrsampler import TASKS, MeanRevertingSDE, checkpoints, degrade, train
 from mrsampler.denoiser import Denoiser
 from mrsampler.networks import ResidualUNet
 from mrsampler.train import PHOTOS_IN_A_ROW, DegradedCrops, TrainConfig, read_photos
@@ -122,14 +122,14 @@ def test_times_are_drawn_from_earliest_on(config, monkeypatch):
 def test_any_time_comes_to_any_place_in_a_batch_which_is_in_order_of_task():
     process, firsts = MeanRevertingSDE(), []
 
-    def forward(x, mu, t, task, statistics):
+    def forward(x, mu, t, task, statistics, sharp):
         firsts.append(float(t[0]) / process.T)
         return x
 
     x0, mu = torch.rand(2, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     for _ in range(60):
-        train._loss(forward, process, [x0, mu, torch.zeros(16), torch.zeros(16, 6)], "residual")
+        train._loss(forward, process, [x0, mu, torch.zeros(16), torch.zeros(16, 6), mu], "residual")
     # Were they in order, the first would always be below 1/8.
     assert min(firsts) < 0.25 and max(firsts) > 0.75
 
@@ -274,7 +274,7 @@ class Exact(torch.nn.Module):
         super().__init__()
         self.process, self.x0, self.target = process, x0, target
 
-    def forward(self, x, mu, t, task, statistics):
+    def forward(self, x, mu, t, task, statistics, sharp=None):
         alpha, sigma = (
             value.float()[:, None, None, None]
             for value in (self.process.alpha(t), self.process.sigma(t))
@@ -299,7 +299,7 @@ def test_the_loss_is_least_for_what_the_denoiser_expects_of_the_network(target, 
     def loss(returned):
         torch.manual_seed(0)
         network = Exact(process, x0, returned)
-        batch = [x0, mu, torch.zeros(4), torch.zeros(4, 6)]
+        batch = [x0, mu, torch.zeros(4), torch.zeros(4, 6), mu]
         return train._loss(network, process, batch, target).item()
 
     # Rounding alone is left: of float32, where sigma is small.
@@ -312,16 +312,59 @@ def test_a_noise_networks_loss_is_of_the_picture_that_its_output_stands_for():
     off = 0.02  # in the picture, at every t
 
     class Off(Exact):
-        def forward(self, x, mu, t, task, statistics):
+        def forward(self, x, mu, t, task, statistics, sharp=None):
             alpha, sigma = (
                 value.float()[:, None, None, None]
                 for value in (self.process.alpha(t), self.process.sigma(t))
             )
-            return super().forward(x, mu, t, task, statistics) + off * alpha / sigma
+            return super().forward(x, mu, t, task, statistics, sharp) + off * alpha / sigma
 
-    batch = [x0, mu, torch.zeros(4), torch.zeros(4, 6)]
+    batch = [x0, mu, torch.zeros(4), torch.zeros(4, 6), mu]
     loss = train._loss(Off(process, x0, "noise"), process, batch, "noise").item()
     assert loss == pytest.approx(0.5 * math.log1p((off / train.FLOOR) ** 2), rel=1e-3)
+
+
+def blurred_pair(count=3, side=96):
+    """Photos with edges, and the same blurred."""
+    x0 = torch.stack(
+        [torch.from_numpy(picture(seed)).permute(2, 0, 1) / 255 for seed in range(count)]
+    )
+    x0 = torch.nn.functional.interpolate(x0.float(), (side, side))
+    generator = torch.Generator().manual_seed(0)
+    return x0, torch.stack([degrade(x, "motion-blurry", 0.6, generator) for x in x0])
+
+
+def test_where_a_task_is_blurred_the_network_is_shown_it_undone_and_learns_to():
+    torch.manual_seed(0)
+    network = ResidualUNet(**TINY)
+    x0, mu = blurred_pair()
+    tasks = torch.tensor([0, 0, 4])
+    sharp, loss = train._deconvolved(network, x0, mu, tasks)
+    assert torch.equal(sharp[2], mu[2])
+    torch.testing.assert_close(sharp[:2], network.deconvolution(mu[:2]), rtol=0, atol=1e-5)
+    loss.backward()
+    learns = {n for n, p in network.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learns == {n for n, _ in network.named_parameters() if n.startswith("deconvolution")}
+
+
+def test_the_right_kernel_has_the_least_loss(monkeypatch):
+    network = ResidualUNet(**TINY)
+    x0, mu = blurred_pair()
+    tasks = torch.zeros(3, dtype=torch.long)
+    point = torch.zeros(3, 33, 33)
+    point[:, 16, 16] = 1
+    losses = []
+    for kernel in (network.deconvolution.true_kernel(x0, mu), point):
+        monkeypatch.setattr(network.deconvolution, "kernel", lambda mu, kernel=kernel: kernel)
+        losses.append(train._deconvolved(network, x0, mu, tasks)[1].item())
+    assert losses[0] + 0.5 < losses[1]
+
+
+def test_without_a_blurred_task_nothing_is_undone():
+    network = ResidualUNet(**TINY)
+    x0, mu = torch.rand(2, 2, 3, 64, 64)
+    sharp, loss = train._deconvolved(network, x0, mu, torch.tensor([3, 4]))
+    assert sharp is mu and loss == 0
 
 
 class Mean(torch.nn.Module):
@@ -331,7 +374,7 @@ class Mean(torch.nn.Module):
         super().__init__()
         self.process, self.mean = process, mean
 
-    def forward(self, x, mu, t, task, statistics):
+    def forward(self, x, mu, t, task, statistics, sharp=None):
         alpha, sigma, s = self.process.alpha(t), self.process.sigma(t), self.process.sigma_inf
         return (alpha * (x - mu) - (self.mean - mu)) * s / sigma
 
@@ -390,6 +433,9 @@ def test_a_wider_network_begins_as_the_same_function(config):
     assert checkpoints.read(train.train(again)).denoiser.network.config["channels"] == [16, 16]
 
 
+AROUND = ("stem", "head", "deconvolution")
+
+
 def test_muons_step_moves_the_kernels_themselves(config):
     torch.manual_seed(0)
     network = ResidualUNet(**TINY).to(memory_format=torch.channels_last)
@@ -400,7 +446,7 @@ def test_muons_step_moves_the_kernels_themselves(config):
     network(x, mu, 50.0, 3).square().sum().backward()
     muon.step()
     moved = {n for n, v in network.state_dict().items() if not torch.equal(v, before[n])}
-    kernels = {n for n, v in before.items() if v.ndim == 4 and not n.startswith(("stem", "head"))}
+    kernels = {n for n, v in before.items() if v.ndim == 4 and not n.startswith(AROUND)}
     kernels -= {n for n in kernels if ".of." in n and ".of.0." not in n and ".of.3." not in n}
     kernels -= {n for n in kernels if "coder.0" in n and ".of.0." in n}  # task 3's alone moves
     # At the very start the blocks' second kernels are 0 and pass no gradient to the first.

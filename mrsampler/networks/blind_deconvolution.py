@@ -52,15 +52,15 @@ class BlindDeconvolution(nn.Module):
         return self._quotient(sharp, blurred, self.log_floor.exp())
 
     def true_kernel(self, x0: Tensor, mu: Tensor) -> Tensor:
-        """The kernel that takes x0 to mu, as `kernel`: what that is to be, of a photo known sharp."""
+        """The kernel that takes x0 to mu: what `kernel` is to be, of a photo known sharp."""
         before, after = (_middle(part).pow(GAMMA).mean(1, keepdim=True) for part in (x0, mu))
         mean = before.mean((2, 3), keepdim=True)
         return self._quotient(before - mean, after - mean, _TRUE_FLOOR)
 
     def _quotient(self, before: Tensor, after: Tensor, floor: float | Tensor) -> Tensor:
-        """The kernel that takes each of `before` (B, N, H, W) to that of `after`, as nearly as may be.
+        """The kernel that best takes each of `before` (B, N, H, W) to that of `after`.
 
-        Where they have less than `floor` of their mean power it is taken for 0.
+        Frequencies at which they have less than `floor` of their mean power hardly count.
         """
         height, width = before.shape[-2:]
         window = _taper(height, before)[:, None] * _taper(width, before)

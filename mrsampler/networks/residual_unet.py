@@ -232,7 +232,7 @@ def widened(network: ResidualUNet) -> ResidualUNet:
         if value.ndim == 4 and into[1] > value.shape[1]:
             share = torch.rand_like(value)
             value = torch.cat([share * value, (1 - share) * value], dim=1)
-        if into[0] > value.shape[0]:
+        if into[:1] > value.shape[:1]:  # of a scalar there is none
             parts = value.chunk(2) if "film" in name else [value]  # its scales, then its shifts
             value = torch.cat([part for part in parts for _ in range(2)])
         filled[name] = value

@@ -27,6 +27,7 @@ from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
+    default_checkpoint,
     load,
     restoration,
     subject,
@@ -44,7 +45,7 @@ def restore(
     nfe: int = DEFAULT_NFE,
     seed: int = 0,
     spacing: str = DEFAULT_SPACING,
-    checkpoint: str = checkpoints.DEFAULT,
+    checkpoint: str = "",
     largest_side: int = 512,
 ) -> tuple[gr.FileData, dict]:
     """Restores a damaged photo, reporting after every step.
@@ -56,10 +57,12 @@ def restore(
         nfe: Network evaluations to spend at most, 1 to 1000; a solver may need more than 1 a step.
         seed: Fixes x_T and every draw; the same seed gives the same pixels.
         spacing: One of mrsampler.SPACINGS, karras:RHO, or optimised where times have been fitted.
-        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once.
+        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once; empty
+            for the one that the page opens with.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the run.
     """
     _known("task", task, TASKS)
+    checkpoint = checkpoint or default_checkpoint()
     _known("checkpoint", checkpoint, checkpoints.offered())
     _known("solver", solver, SOLVERS)
     # What follows the colon the spacing itself checks.
@@ -124,7 +127,7 @@ def compare(
     seed: int = 0,
     spacing: str = sheets.FITTED,
     with_rmse: bool = False,
-    checkpoint: str = checkpoints.DEFAULT,
+    checkpoint: str = "",
     largest_side: int = 256,
 ) -> tuple[gr.FileData, gr.FileData, dict]:
     """Runs several samplers at several budgets on one photo, reporting as results arrive.
@@ -140,7 +143,8 @@ def compare(
         spacing: fitted (to the network where there is one, else blend), usual (each solver's own),
             or one of mrsampler.SPACINGS.
         with_rmse: Also solve the PF-ODE to convergence and report the distance to it.
-        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once.
+        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once; empty
+            for the one that the page opens with.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the runs.
     """
     _known("task", task, TASKS)
@@ -148,6 +152,7 @@ def compare(
     _whole("largest_side", largest_side, 32, 1024)
     if not isinstance(nfes, list):
         raise _refusal("nfes must be a list of whole numbers.")
+    checkpoint = checkpoint or default_checkpoint()
     _known("checkpoint", checkpoint, checkpoints.offered())
     visitor = f"program-{secrets.token_hex(8)}"
     with _sentences():

@@ -15,7 +15,6 @@ from typing import Any
 import gradio as gr
 import torch
 
-from mrsampler import checkpoints
 from mrsampler.examples import ASSETS, examples
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
@@ -42,6 +41,7 @@ from mrsampler.ui.session import (
     QUEUE,
     Subject,
     arrival,
+    default_checkpoint,
     load,
     race,
     subject,
@@ -408,7 +408,7 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
         gr.Warning(f"Left out of the link, as there is no such thing: {', '.join(refused)}.")
     if reason := choices.unavailable(asked.checkpoint):
         gr.Warning(f"The link's checkpoint is left out: {reason}.")
-        asked = replace(asked, checkpoint=checkpoints.DEFAULT)
+        asked = replace(asked, checkpoint=default_checkpoint())
     if asked.own:
         gr.Info("The link set everything but its photo, which cannot travel in it: choose yours.")
     by = link.laid_out_by(asked.checkpoint)
@@ -464,7 +464,7 @@ def recording() -> str:
 
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
-    restorer = load(checkpoints.DEFAULT)
+    restorer = load(default_checkpoint())
     # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
     # every frame of the screen while it waits, on the cores that the network needs.
     nothing = gr.State()
@@ -476,7 +476,7 @@ def build() -> None:
     # What the visitor asked for, while the sliders hold what there is.
     wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
     placed = gr.State(
-        ((checkpoints.DEFAULT, choices.SAMPLER), (checkpoints.DEFAULT, choices.BASELINE))
+        ((default_checkpoint(), choices.SAMPLER), (default_checkpoint(), choices.BASELINE))
     )
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
@@ -535,7 +535,7 @@ def build() -> None:
                     checkpoint = menu(
                         "Checkpoint",
                         "The network both samplers share.",
-                        checkpoints.DEFAULT,
+                        default_checkpoint(),
                         asked="",
                         **choices.networks(),
                     )
