@@ -6,6 +6,8 @@ import pickle
 import re
 import threading
 import time
+from dataclasses import replace
+from itertools import pairwise
 
 import gradio as gr
 import numpy as np
@@ -196,6 +198,24 @@ def test_the_plot_comes_at_once_and_at_the_end_and_seldomer_than_the_frames(monk
     assert [bool(moment.figures) for moment in moments] == [True] + 5 * [False] + [True]
     ends = {t["name"]: t["customdata"][-1][0] for t in moments[-1].figures["2"]["data"][:2]}
     assert ends == {"a": 3, "b": 5}
+
+
+def test_while_one_goes_on_alone_the_page_is_told_half_as_often(monkeypatch):
+    clock = [0.0]
+
+    class Timed(Network):
+        def __call__(self, *args, **told):
+            clock[0] += 0.01
+            return super().__call__(*args, **told)
+
+    monkeypatch.setattr(live.time, "perf_counter", lambda: clock[0])
+    entrants = [replace(e, nfe=n) for e, n in zip(ENTRANTS, (40, 140), strict=True)]
+    told = [m for m in race(Timed(), entrants=entrants).moments() if m.frames]
+    ends = [max(frame["index"] for frame in moment.frames) for moment in told]
+    both = [b - a for a, b in pairwise(e for e in ends if e <= 40)]
+    alone = [b - a for a, b in pairwise(e for e in ends[:-1] if e > 60)]
+    # A tick of both takes 0.02 s, of one 0.01 s.
+    assert set(both) <= {12, 13, 14} and set(alone) <= {49, 50, 51} and both and alone
 
 
 def test_its_moments_can_cross_to_another_process():

@@ -23,14 +23,17 @@ def contents(folder):
     return {f"{FOLDER}/universal-ir.pth": network, f"{FOLDER}/daclip_ViT-B-32.pt": encoder}
 
 
+GREY = dict.fromkeys(checkpoints.names(), False) | {"daclip-uir": True}
+
+
 def options():
     return choices.networks()["groups"][0]["options"]
 
 
 def test_a_checkpoint_that_cannot_be_had_is_grey_with_the_reason_under_the_menu(monkeypatch):
-    monkeypatch.setattr(checkpoints, "at_hand", lambda name: name == "bundled")
+    monkeypatch.setattr(checkpoints, "at_hand", lambda name: name != "daclip-uir")
     monkeypatch.setattr(hub, "unavailable", lambda name: f"{name} is nowhere")
-    assert {o["value"]: o["disabled"] for o in options()} == {"bundled": False, "daclip-uir": True}
+    assert {o["value"]: o["disabled"] for o in options()} == GREY
     assert choices.networks()["detail"] == "daclip-uir is nowhere."
     monkeypatch.setattr(hub, "unavailable", lambda name: None)
     assert not any(option["disabled"] for option in options())
@@ -74,7 +77,7 @@ def test_a_pick_that_cannot_be_loaded_is_grey_from_then_on_with_the_reason(monke
     *_, (line, menu) = samplers.ready("daclip-uir")
     assert line is None and warned == ["daclip-uir went away."] == [menu["detail"]]
     grey = {option["value"]: option["disabled"] for option in menu["groups"][0]["options"]}
-    assert grey == {"bundled": False, "daclip-uir": True} and menu["fallback"] == "bundled"
+    assert grey == GREY and menu["fallback"] == "bundled"
 
 
 def test_a_visitor_names_no_checkpoint_of_his_own(monkeypatch):
@@ -141,7 +144,7 @@ def test_what_could_not_be_read_is_tried_again(monkeypatch):
 
 
 def test_a_link_may_ask_for_a_checkpoint_that_is_not_here_yet(monkeypatch):
-    monkeypatch.setattr(checkpoints, "at_hand", lambda name: name == "bundled")
+    monkeypatch.setattr(checkpoints, "at_hand", lambda name: name != "daclip-uir")
     bundled = restorer.load("bundled", "cpu")
     reading(monkeypatch, lambda checkpoint, device: bundled)
     linked, refused = link.read({"checkpoint": "daclip-uir", "nfe": "7"})

@@ -231,7 +231,7 @@ def made():
     """Every call of a network, answered by a field that bends with x, mu, t and the task."""
     made = []
 
-    def forward(self, x, mu, t, task):
+    def forward(self, x, mu, t, task, **told):
         made.append(t)
         return torch.sin(9 * (x - mu) + task).mul_(0.1 + t / 500).sub_(0.3 * mu)
 

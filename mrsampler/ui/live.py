@@ -20,6 +20,9 @@ from mrsampler.ui.frames import Kept, jpeg, within
 from mrsampler.ui.quality import Judge, Quality, due_after
 
 UPDATES_PER_SECOND, FIGURES_PER_SECOND = 4.0, 2.0
+ALONE = 0.5
+"""The share of these while one sampler goes on alone, as a baseline does for most of a race: what
+the page is told takes time of the cores that the network needs."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ class LiveRace:
                     moment = self._moment(frames, sentence, stills)
                     whole = bool(moment.figures)
                     yield moment
-                    frames, stills, due = [], [], time.perf_counter() + 1 / UPDATES_PER_SECOND
+                    frames, stills, due = [], [], time.perf_counter() + self._apart(UPDATES_PER_SECOND)
                 if stopped():
                     break
             else:
@@ -200,6 +203,11 @@ class LiveRace:
             self._drawn = -math.inf
             yield self._moment(frames, sentence, stills)
 
+    def _apart(self, rate: float) -> float:
+        """The seconds between two of so many a second."""
+        running = sum(not result.done for _, result in self._latest.values())
+        return 1 / (rate if running > 1 else ALONE * rate)
+
     def _on_tile(self, spent: float) -> None:
         """At full resolution an evaluation takes long: it ends within it."""
         if self._stopped():
@@ -209,7 +217,7 @@ class LiveRace:
         self, frames: list[dict[str, Any]], sentence: str | None, stills: list[Still]
     ) -> Moment:
         figures, now = {}, time.perf_counter()
-        if now >= self._drawn + 1 / FIGURES_PER_SECOND:
+        if now >= self._drawn + self._apart(FIGURES_PER_SECOND):
             figures, self._drawn = {str(n): self._plot.figure(n) for n in (2, 3)}, now
         last = {key: frame for frame in frames for key in frame.keys() & self._newest.keys()}
         for key, frame in last.items():
