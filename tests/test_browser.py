@@ -637,7 +637,6 @@ def test_every_frame_has_a_picture_while_a_race_runs_and_its_own_once_it_is_over
     )
     running = page.evaluate(SCRUBBED)
     assert all(source.startswith("data:image/jpeg") for source in running)
-    assert len(set(running)) < len(running), "all were sent at once"
     wait_for_state(page, "finished")
     page.wait_for_selector("body[data-outcome=there]", timeout=60_000)
     sources = page.evaluate(SCRUBBED)[:41]

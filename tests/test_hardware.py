@@ -70,6 +70,35 @@ def test_closing_and_errors_go_through():
     assert said(program) == [*closed, *closed, "no", "more", *closed, "1", "step", "after", "it"]
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_the_next_step_is_made_when_it_is_asked_for_or_while_the_last_is_looked_at(ahead):
+    program = f"""
+    import threading
+    from mrsampler.ui import hardware
+    hardware.spaces = None
+    made, second = [], threading.Event()
+
+    def steps():
+        try:
+            for i in range(5):
+                made.append(i)
+                if i == 1:
+                    second.set()
+                yield i
+        finally:
+            print("closed")
+
+    steps = hardware.gpu(steps, ahead={ahead})
+    print(*steps())
+    made.clear(), second.clear()
+    running = steps()
+    print(next(running), second.wait(10 if {ahead} else 0.5), *made)
+    running.close()
+    """
+    looked_at = ["0", "True", "0", "1"] if ahead else ["0", "False", "0"]
+    assert said(program) == ["closed", *"01234", *looked_at, "closed"]
+
+
 def test_the_page_gives_the_cores_away_before_anything_is_built():
     program = """
     import torch

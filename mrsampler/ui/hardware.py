@@ -22,12 +22,14 @@ _NETWORK = ThreadPoolExecutor(1, thread_name_prefix="network")
 _END: Any = object()
 
 
-def gpu(steps: Steps[T]) -> Steps[T]:
+def gpu(steps: Steps[T], *, ahead: bool = False) -> Steps[T]:
     """A generator function whose work is a network's, to be run where that is done.
 
     On ZeroGPU, where the package `spaces` is present, a GPU is lent to it for as long as it runs,
     in a process of its own: what goes in and comes out must be picklable. Elsewhere it runs in the
-    one thread that `share_cores` has given them to, whoever asks for the next step.
+    one thread that `share_cores` has given them to, whoever asks for the next step. With `ahead`
+    that is made while the one before is looked at, not when it is asked for: gradio takes a while
+    to hand one on, and the cores would wait. Closed, it ends when the step under way is made.
     """
     if spaces:
         return spaces.GPU(duration=120)(steps)
@@ -35,10 +37,17 @@ def gpu(steps: Steps[T]) -> Steps[T]:
     @functools.wraps(steps)
     def elsewhere(*args: Any, **settings: Any) -> Iterator[T]:
         running = steps(*args, **settings)
+        due = None
         try:
-            while (step := _NETWORK.submit(next, running, _END).result()) is not _END:
+            while True:
+                due = due or _NETWORK.submit(next, running, _END)
+                if (step := due.result()) is _END:
+                    return
+                due = _NETWORK.submit(next, running, _END) if ahead else None
                 yield step
         finally:
+            if due:
+                due.cancel()
             _NETWORK.submit(running.close).result()  # type: ignore[attr-defined]
 
     return elsewhere

@@ -190,7 +190,11 @@ class LiveRace:
                     moment = self._moment(frames, sentence, stills)
                     whole = bool(moment.figures)
                     yield moment
-                    frames, stills, due = [], [], time.perf_counter() + self._apart(UPDATES_PER_SECOND)
+                    frames, stills, due = (
+                        [],
+                        [],
+                        time.perf_counter() + self._apart(UPDATES_PER_SECOND),
+                    )
                 if stopped():
                     break
             else:

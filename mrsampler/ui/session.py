@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -167,13 +168,13 @@ def race(
     try:
         for moment in moments:
             yield moment
-            if stop.is_set():
+            if seen is None and stop.is_set():
                 return
     finally:
         moments.close()  # type: ignore[attr-defined]
 
 
-@gpu
+@partial(gpu, ahead=True)
 def _race(
     checkpoint: str,
     degraded: Tensor,
