@@ -176,3 +176,21 @@ def test_photos_are_cropped_degraded_by_the_tasks_in_turn_and_started_from_x_T()
         photo_problem(restorer, photos)
     with pytest.raises(ValueError):
         photo_problem(restorer, [])
+
+
+def test_of_a_crop_the_network_is_told_what_it_takes_over_the_whole_photo():
+    import mrsampler as mrs
+    from mrsampler.problem import photo_problem
+
+    restorer = mrs.load("bundled", "cpu")
+    photos = list(torch.rand(2, 3, 96, 80, generator=torch.Generator().manual_seed(0)))
+    told = photo_problem(restorer, photos, severity=0.6).conditioning
+    assert told["task"].tolist() == [0, 1] and told["sharp"].shape == (2, 3, 64, 64)
+    generator = torch.Generator().manual_seed(0)
+    for i, photo in enumerate(photos):
+        degraded = mrs.degrade(photo, mrs.TASKS[i], 0.6, generator)
+        whole = restorer.conditioning(degraded, mrs.TASKS[i])
+        assert torch.equal(told["statistics"][i], whole["statistics"][0])
+        top, left = (int(torch.randint(n - 63, (), generator=generator)) for n in photo.shape[1:])
+        crop = whole["sharp"][0, :, top : top + 64, left : left + 64]
+        assert torch.equal(told["sharp"][i], crop)
