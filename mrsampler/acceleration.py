@@ -72,6 +72,7 @@ class Graphed(Wrapped):
         self._lock = threading.Lock()
 
     def __call__(self, x: Tensor, mu: Tensor, t: float | Tensor, **conditioning: Any) -> Tensor:
+        t = t if isinstance(t, Tensor) else float(t)  # a whole number is not to be its own graph
         given = {"x": x, "mu": mu, "t": t, **conditioning}
         key = _kinds(given)
         with self._lock, torch.no_grad():

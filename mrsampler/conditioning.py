@@ -48,7 +48,8 @@ class TaskNumber:
         number = self.tasks.index(task)
         if not isinstance(self._network, ResidualUNet):
             return {"task": number}
-        mu = image[None].to(self._network.task.weight)
+        weight = self._network.task.weight
+        mu = image[None].to(weight.device, weight.dtype, memory_format=torch.channels_last)
         return {"task": number, **self._network.of_photo(mu, number)}
 
 

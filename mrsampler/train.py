@@ -32,6 +32,7 @@ from mrsampler.process import MeanRevertingSDE
 from mrsampler.restorer import Restorer
 
 TARGETS = ("residual", "velocity", "noise")
+BLURRED = "motion-blurry"
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
 PHOTOS_IN_A_ROW = 2  # are damaged alike: the network's outermost level runs once for each task
 APART = 7919  # between the seeds of processes
@@ -322,9 +323,11 @@ def _deconvolved(
     That is `_decibels` of what is left, and how far the kernel is from the one that was: by the
     first alone a kernel of one pixel, which undoes nothing, is soon better than a wrong one.
     """
-    blurred = torch.tensor([int(task) in network.blurred for task in tasks], device=mu.device)
-    if not blurred.any():
+    # Of the CPU: to be known without waiting for a GPU.
+    found = [i for i, task in enumerate(tasks.tolist()) if task in network.blurred]
+    if not found or not network.deconvolution.reads(mu):
         return mu, mu.new_zeros(())
+    blurred = torch.tensor(found).to(mu.device, non_blocking=True)
     clear, mine, deconvolution = x0[blurred], mu[blurred], network.deconvolution
     kernel, truth = deconvolution.kernel(mine), deconvolution.true_kernel(clear, mine)
     undone = deconvolution.undone(mine, kernel)
@@ -382,7 +385,9 @@ def train(config: TrainConfig) -> Path:
     process = MeanRevertingSDE()
     torch.manual_seed(config.seed)
     if config.start is None:
-        network = ResidualUNet(num_tasks=len(TASKS), num_steps=process.num_steps)
+        network = ResidualUNet(
+            num_tasks=len(TASKS), num_steps=process.num_steps, blurred=[TASKS.index(BLURRED)]
+        )
     else:
         network = cast(ResidualUNet, checkpoints.read(config.start).denoiser.network)
         network.train().requires_grad_(True)
@@ -401,8 +406,11 @@ def train(config: TrainConfig) -> Path:
     state_path = config.out.with_name(config.out.name + ".state.pt")
     if state_path.exists():
         state = _read_state(state_path, config, device)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
+        try:
+            network.load_state_dict(state["network"])
+            average.load_state_dict(state["average"])
+        except RuntimeError:
+            raise ValueError(f"{state_path.name} is of another network, cannot resume") from None
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         progress = {"crops": state["progress"]["step"] * config.batch} | state["progress"]

@@ -1,5 +1,7 @@
 """A blur that is the same all over a photo is read from it, and undone where it is known."""
 
+import copy
+
 import pytest
 import torch
 
@@ -100,12 +102,34 @@ def test_a_photo_too_small_to_tell_its_blur_stays_as_it_is(untrained, size):
     assert untrained(mu) is mu
 
 
-def test_the_middle_of_a_large_photo_tells_its_blur(untrained):
-    mu = torch.rand(1, 3, 700, 90, generator=torch.Generator().manual_seed(0))
-    changed = mu.clone()
-    changed[..., :90, :] = 0
-    assert torch.equal(untrained.kernel(mu), untrained.kernel(changed))
-    assert not torch.equal(untrained(mu), untrained(changed))
+@pytest.mark.parametrize("ends", [(0, 512), (320, 832), (448, 960)])
+def test_of_a_large_photo_the_part_with_the_most_edges_tells_its_blur(untrained, ends):
+    part = torch.rand(1, 3, 90, 512, generator=torch.Generator().manual_seed(0))
+    mu = torch.ones(2, 3, 90, 960)
+    mu[:1, ..., slice(*ends)] = part
+    mu[1:, ..., 448:] = part  # each photo has its own
+    kernels = untrained.kernel(mu)
+    expected = untrained.kernel(part)
+    torch.testing.assert_close(kernels, expected.expand(2, -1, -1), rtol=0, atol=1e-6)
+    assert untrained(mu).shape == mu.shape
+
+
+@pytest.mark.parametrize("level", [0.0, 0.4, 1.0])
+def test_a_flat_photo_has_no_blur(trained, level):
+    mu = torch.full((1, 3, 64, 80), level)
+    for kernel in (trained.true_kernel(mu, mu), trained.true_kernel(mu, mu * 0.9)):
+        assert kernel[0, 16, 16] == kernel.sum() == 1
+    assert (trained(mu) - mu.clamp(0.002, 1)).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_network_of_another_precision_does_the_same_in_its_own(trained, dtype):
+    mu = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    other = copy.deepcopy(trained).to(dtype)
+    sharp = other(mu.to(dtype))
+    assert sharp.dtype == dtype
+    # A kernel read with 8 bits is a little another one, of a photo of noise above all.
+    assert (sharp.double() - trained(mu).double()).abs().mean() < 0.05
 
 
 def test_values_beyond_black_and_white_do_no_harm(untrained):

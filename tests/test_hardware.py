@@ -99,6 +99,43 @@ def test_the_next_step_is_made_when_it_is_asked_for_or_while_the_last_is_looked_
     assert said(program) == ["closed", *"01234", *looked_at, "closed"]
 
 
+def test_an_error_goes_through_and_closing_waits_for_nothing_where_a_step_is_made_ahead():
+    program = """
+    import threading, time
+    from mrsampler.ui import hardware
+    hardware.spaces = None
+    go, closed = threading.Event(), threading.Event()
+
+    def steps(bad):
+        try:
+            yield 0
+            if bad:
+                raise ValueError("no more")
+            go.wait(20)
+            yield 1
+            yield 2
+        finally:
+            closed.set()
+
+    ahead = hardware.gpu(steps, ahead=True)
+    running = ahead(True)
+    print(next(running))
+    try:
+        next(running)
+    except ValueError as error:
+        print(error, closed.is_set())
+    closed.clear()
+    running = ahead(False)
+    next(running)
+    running.close()
+    print("closed", closed.is_set())
+    go.set()
+    print(closed.wait(10), *ahead(False))
+    """
+    expected = ["0", "no", "more", "True", "closed", "False", "True", "0", "1", "2"]
+    assert said(program) == expected
+
+
 def test_the_page_gives_the_cores_away_before_anything_is_built():
     program = """
     import torch

@@ -13,7 +13,7 @@ from mrsampler.networks.residual_unet import pad_to_multiple
 def small(seed=0):
     """A small network with random weights everywhere, so that no path is closed by a zero."""
     torch.manual_seed(seed)
-    network = ResidualUNet(channels=(8, 12, 16), blocks=(1, 1, 1), embedding=16)
+    network = ResidualUNet(channels=(8, 12, 16), blocks=(1, 1, 1), embedding=16, blurred=(0,))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -28,7 +28,7 @@ def pair(batch, height, width, seed=1):
 @pytest.fixture(scope="module")
 def full():
     torch.manual_seed(0)
-    return ResidualUNet().eval()
+    return ResidualUNet(blurred=(0,)).eval()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 32), (37, 61), (32, 127), (96, 40), (7, 200)])
@@ -210,7 +210,7 @@ def test_only_of_the_tasks_that_are_blurred_is_a_blur_undone():
         assert torch.equal(sharp[[0, 2]], mu[[0, 2]])
         torch.testing.assert_close(sharp[1:2], network.deconvolution(mu[1:2]), rtol=0, atol=1e-6)
         assert network.sharp(mu, 3) is mu
-    assert not hasattr(ResidualUNet(channels=(8,), blocks=(1,), blurred=()), "deconvolution")
+    assert not hasattr(ResidualUNet(channels=(8,), blocks=(1,)), "deconvolution")
 
 
 def test_a_widened_network_computes_the_same_and_learns_otherwise():

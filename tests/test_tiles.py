@@ -40,7 +40,7 @@ class Unet(ResidualUNet):
 
     def __init__(self):
         torch.manual_seed(0)
-        super().__init__(channels=(8,), blocks=(1,), embedding=8)
+        super().__init__(channels=(8,), blocks=(1,), embedding=8, blurred=(0,))
         for parameter in self.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
         self.double().requires_grad_(False)

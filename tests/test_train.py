@@ -336,7 +336,7 @@ def blurred_pair(count=3, side=96):
 
 def test_where_a_task_is_blurred_the_network_is_shown_it_undone_and_learns_to():
     torch.manual_seed(0)
-    network = ResidualUNet(**TINY)
+    network = ResidualUNet(**TINY, blurred=(0,))
     x0, mu = blurred_pair()
     tasks = torch.tensor([0, 0, 4])
     sharp, loss = train._deconvolved(network, x0, mu, tasks)
@@ -348,7 +348,7 @@ def test_where_a_task_is_blurred_the_network_is_shown_it_undone_and_learns_to():
 
 
 def test_the_right_kernel_has_the_least_loss(monkeypatch):
-    network = ResidualUNet(**TINY)
+    network = ResidualUNet(**TINY, blurred=(0,))
     x0, mu = blurred_pair()
     tasks = torch.zeros(3, dtype=torch.long)
     point = torch.zeros(3, 33, 33)
@@ -360,11 +360,41 @@ def test_the_right_kernel_has_the_least_loss(monkeypatch):
     assert losses[0] + 0.5 < losses[1]
 
 
-def test_without_a_blurred_task_nothing_is_undone():
-    network = ResidualUNet(**TINY)
-    x0, mu = torch.rand(2, 2, 3, 64, 64)
-    sharp, loss = train._deconvolved(network, x0, mu, torch.tensor([3, 4]))
-    assert sharp is mu and loss == 0
+def test_without_a_blurred_task_or_in_a_crop_too_small_to_tell_it_nothing_is_undone():
+    network = ResidualUNet(**TINY, blurred=(0,))
+    for tasks, side in ((torch.tensor([3, 4]), 64), (torch.tensor([0, 4]), 63)):
+        x0, mu = torch.rand(2, 2, 3, side, side)
+        sharp, loss = train._deconvolved(network, x0, mu, tasks)
+        assert sharp is mu and loss == 0
+
+
+def test_a_crop_without_edges_does_no_harm():
+    network = ResidualUNet(**TINY, blurred=(0,))
+    for level in (0.0, 0.5, 1.0):
+        flat = torch.full((1, 3, 64, 64), level)
+        _, loss = train._deconvolved(network, flat, flat, torch.tensor([0]))
+        network.zero_grad()
+        loss.backward()
+        grads = [p.grad for p in network.deconvolution.parameters()]
+        assert loss.isfinite() and all(grad.isfinite().all() for grad in grads)
+
+
+def test_training_teaches_to_read_the_blur(config):
+    config = replace(config, crop=64, favour=("motion-blurry",) * 40)
+    at_first = checkpoints.read(train.train(replace(config, minutes=1 / 60)))
+    later = checkpoints.read(train.train(replace(config, out=config.out.with_name("later"))))
+    for name, value in later.denoiser.network.deconvolution.named_parameters():
+        before = at_first.denoiser.network.deconvolution.get_parameter(name)
+        if value.ndim == 4:  # the two scalars move by less than float16 shows
+            assert not torch.equal(value, before), name
+
+
+def test_a_state_of_another_network_cannot_be_gone_on_from(config, monkeypatch):
+    train.train(config)
+    monkeypatch.setattr(train, "ResidualUNet", partial(ResidualUNet, **TINY | {"embedding": 16}))
+    train.ResidualUNet.statistics = ResidualUNet.statistics
+    with pytest.raises(ValueError, match="of another network"):
+        train.train(config)
 
 
 class Mean(torch.nn.Module):

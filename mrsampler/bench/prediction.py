@@ -75,7 +75,7 @@ def photo_case(
         restorer.process,
         mu,
         restorer.process.prior(mu, noise.to(mu)),
-        {"task": restorer.tasks.index(task)},
+        restorer.conditioning(mu[0], task),
         unit=1 / 255,
     )
     return Case(checkpoint.name, checkpoint.denoiser.target, task, photo, problem, truth, seed)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 GAMMA = 2.2  # between stored values and light, of which a shutter takes the mean
-_READ = 512  # pixels a side, of the middle of a photo, tell its blur
+_READ = 512  # pixels a side, at most, are read
+_STRIDE = 64  # pixels between the places of a larger photo that might be
 _LEAST = 64  # pixels a side: less tells nothing
 _TAPER = 12  # pixels over which what is read fades towards its edges, which the FFT would join
 _TRUE_FLOOR = 1e-4  # finds 32 known kernels to 0.3 % of their power, in photos of 8 bits
@@ -17,12 +18,14 @@ class BlindDeconvolution(nn.Module):
     """sharp(mu) -> mu with its blur undone, (B, 3, H, W) in [0, 1].
 
     A few convolutions draw edges as they may have been; the kernel is what takes them to filtered
-    mu, by the quotient of their spectra, of the whole photo; Wiener's filter undoes it, in linear
-    light. Where the kernel is right nothing local could do as well, and it is a handful of numbers
-    that all of the photo tells of: a U-Net's neighbourhoods do not.
+    mu, by the quotient of their spectra; Wiener's filter undoes it, in linear light. Where the
+    kernel is right nothing local could do as well, and it is a handful of numbers that all of the
+    photo tells of: a U-Net's neighbourhoods do not. Of a photo with a side of more than 512 pixels
+    the part with the most edges is read.
 
     A kernel reaches `reach` pixels from its middle. A photo with a side below 64 pixels is returned
-    as it is. Source: Schuler et al., Learning to deblur (arXiv 1406.7444).
+    as it is. In a half-precision network the spectra are of float32, which the FFT needs.
+    Source: Schuler et al., Learning to deblur (arXiv 1406.7444).
     """
 
     def __init__(self, channels: int = 48, depth: int = 5, features: int = 4, reach: int = 16):
@@ -36,24 +39,33 @@ class BlindDeconvolution(nn.Module):
         self.log_floor = nn.Parameter(torch.tensor(-2.0))
         self.log_noise = nn.Parameter(torch.tensor(-4.0))
 
-    def kernel(self, mu: Tensor) -> Tensor:
-        """The blur of mu (B, 3, H, W), at least 64 pixels a side, (B, 2 reach + 1, 2 reach + 1).
+    @staticmethod
+    def reads(mu: Tensor) -> bool:
+        """Whether mu is large enough to tell its blur."""
+        return min(mu.shape[-2:]) >= _LEAST
 
-        Non-negative, of sum 1.
+    def kernel(self, mu: Tensor) -> Tensor:
+        """The blur of mu (B, 3, H, W), which it `reads`, (B, 2 reach + 1, 2 reach + 1).
+
+        Non-negative, of sum 1; a single pixel where mu is flat. In float32 or float64.
         """
-        mu = _middle(mu)
-        h = self.stem(F.pixel_unshuffle(2 * mu - 1, 2))
+        part, weight = _telling(mu), self.filters.weight
+        h = self.stem(F.pixel_unshuffle(2 * part - 1, 2).to(weight.dtype))
         for conv in self.body:
             h = h + conv(F.silu(h))
-        sharp = F.pixel_shuffle(self.edges(F.silu(h)), 2).to(mu.dtype)
-        weight = self.filters.weight - self.filters.weight.mean((2, 3), keepdim=True)
-        light = mu.pow(GAMMA).mean(1, keepdim=True)
-        blurred = F.conv2d(light, weight, padding=3).to(mu.dtype)
-        return self._quotient(sharp, blurred, self.log_floor.exp())
+        wide = torch.promote_types(mu.dtype, torch.float32)
+        sharp = F.pixel_shuffle(self.edges(F.silu(h)), 2).to(wide)
+        light = part.pow(GAMMA).mean(1, keepdim=True).to(weight.dtype)
+        weight = weight - weight.mean((2, 3), keepdim=True)
+        blurred = F.conv2d(light, weight, padding=3).to(wide)
+        return self._quotient(sharp, blurred, self.log_floor.exp().to(wide))
 
     def true_kernel(self, x0: Tensor, mu: Tensor) -> Tensor:
-        """The kernel that takes x0 to mu: what `kernel` is to be, of a photo known sharp."""
-        before, after = (_middle(part).pow(GAMMA).mean(1, keepdim=True) for part in (x0, mu))
+        """The kernel that takes x0 to mu: what `kernel` is to be, of a photo known sharp.
+
+        Of at most 512 pixels a side.
+        """
+        before, after = (part.pow(GAMMA).mean(1, keepdim=True) for part in (x0, mu))
         mean = before.mean((2, 3), keepdim=True)
         return self._quotient(before - mean, after - mean, _TRUE_FLOOR)
 
@@ -66,41 +78,56 @@ class BlindDeconvolution(nn.Module):
         window = _taper(height, before)[:, None] * _taper(width, before)
         before, after = (torch.fft.rfft2(part * window) for part in (before, after))
         power = before.abs().square().sum(1)
-        quotient = (before.conj() * after).sum(1) / (
-            power + floor * power.mean((1, 2), keepdim=True)
-        )
+        power = power + floor * power.mean((1, 2), keepdim=True) + 1e-12
+        quotient = (before.conj() * after).sum(1) / power
         kernel = torch.fft.irfft2(quotient, s=(height, width))
         size = 2 * self.reach + 1
         kernel = kernel.roll((self.reach, self.reach), (1, 2))[:, :size, :size]
         # A path of the camera leaves most of it empty.
-        kernel = F.relu(kernel - 0.02 * kernel.amax((1, 2), keepdim=True)) + 1e-8
+        kernel = F.relu(kernel - 0.02 * kernel.amax((1, 2), keepdim=True))
+        point = torch.zeros_like(kernel[0])
+        point[self.reach, self.reach] = 1e-6
+        kernel = kernel + point
         return kernel / kernel.sum((1, 2), keepdim=True)
 
     def undone(self, mu: Tensor, kernel: Tensor) -> Tensor:
         """mu (B, 3, H, W) in [0, 1] with the blur of `kernel` undone by Wiener's filter."""
         reach = self.reach
-        light = F.pad(mu.pow(GAMMA), (reach,) * 4, mode="reflect")
+        light = F.pad(mu.to(kernel).pow(GAMMA), (reach,) * 4, mode="reflect")
         size = light.shape[-2:]
         spread = (0, size[1] - kernel.shape[2], 0, size[0] - kernel.shape[1])
-        transfer = torch.fft.rfft2(F.pad(kernel, spread).roll((-reach, -reach), (1, 2)))[:, None]
-        noise = self.log_noise.exp()
+        transfer = torch.fft.rfft2(F.pad(kernel, spread).roll((-reach, -reach), (1, 2)))
+        noise = self.log_noise.exp().to(kernel)
         inverse = (1 + noise) * transfer.conj() / (transfer.abs().square() + noise)
-        sharp = torch.fft.irfft2(torch.fft.rfft2(light) * inverse, s=size)
+        # A colour at a time: of a large photo the spectra are the most that is held.
+        colours = [
+            torch.fft.irfft2(torch.fft.rfft2(colour) * inverse, s=size)
+            for colour in light.unbind(1)
+        ]
+        sharp = torch.stack(colours, dim=1)[..., reach:-reach, reach:-reach]
         # Near black the root has no slope that training could follow.
-        return sharp[..., reach:-reach, reach:-reach].clamp(1e-6, 1).pow(1 / GAMMA)
+        return sharp.clamp(1e-6, 1).pow(1 / GAMMA).to(mu.dtype)
 
     def forward(self, mu: Tensor) -> Tensor:
-        if min(mu.shape[-2:]) < _LEAST:
+        if not self.reads(mu):
             return mu
         mu = mu.clamp(0, 1)
         return self.undone(mu, self.kernel(mu))
 
 
-def _middle(mu: Tensor) -> Tensor:
-    """The middle of mu that the blur is read from, of even sides."""
+def _telling(mu: Tensor) -> Tensor:
+    """The part of each mu, of even sides up to 512, that has the most edges."""
     height, width = (min(side, _READ) // 2 * 2 for side in mu.shape[-2:])
-    top, left = (mu.shape[-2] - height) // 2, (mu.shape[-1] - width) // 2
-    return mu[..., top : top + height, left : left + width]
+    if max(mu.shape[-2:]) <= _READ:
+        return mu[..., :height, :width]
+    grey = mu.mean(1, keepdim=True)
+    edges = F.pad(grey.diff(dim=2).square(), (0, 0, 0, 1)) + F.pad(grey.diff().square(), (0, 1))
+    found = F.avg_pool2d(edges, (height, width), _STRIDE)
+    parts = []
+    for one, where in zip(mu, found.flatten(1).argmax(1).tolist(), strict=True):
+        top, left = (_STRIDE * place for place in divmod(where, found.shape[-1]))
+        parts.append(one[:, top : top + height, left : left + width])
+    return torch.stack(parts)
 
 
 def _taper(side: int, like: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class ResidualUNet(nn.Module):
         num_tasks: int = 10,
         num_steps: int = 100,
         scale: float = 0.2,
-        blurred: Sequence[int] = (0,),
+        blurred: Sequence[int] = (),
     ):
         super().__init__()
         self.config: dict[str, Any] = {

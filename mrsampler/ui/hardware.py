@@ -29,7 +29,8 @@ def gpu(steps: Steps[T], *, ahead: bool = False) -> Steps[T]:
     in a process of its own: what goes in and comes out must be picklable. Elsewhere it runs in the
     one thread that `share_cores` has given them to, whoever asks for the next step. With `ahead`
     that is made while the one before is looked at, not when it is asked for: gradio takes a while
-    to hand one on, and the cores would wait. Closed, it ends when the step under way is made.
+    to hand one on, and the cores would wait. Closed, it ends once the step under way is made, and
+    nobody waits for that.
     """
     if spaces:
         return spaces.GPU(duration=120)(steps)
@@ -48,7 +49,9 @@ def gpu(steps: Steps[T], *, ahead: bool = False) -> Steps[T]:
         finally:
             if due:
                 due.cancel()
-            _NETWORK.submit(running.close).result()  # type: ignore[attr-defined]
+            closed = _NETWORK.submit(running.close)  # type: ignore[attr-defined]
+            if not ahead:
+                closed.result()
 
     return elsewhere
 

@@ -162,7 +162,11 @@ def race(
     stop: threading.Event,
     pins: Sequence[Pin] = (),
 ) -> Iterator[Moment]:
-    """A race where the GPU is; it ends before the next evaluation once `stop` is set."""
+    """A race where the GPU is; it ends before the next evaluation once `stop` is set.
+
+    Closing it sets `stop`: the moment under way ends, too, and gradio, which closes where all of
+    its events are handled, does not wait for it.
+    """
     seen = None if crosses_processes() else stop
     moments = _race(checkpoint, shown.degraded, shown.truth, task, entrants, seed, pins, seen)
     try:
@@ -171,6 +175,7 @@ def race(
             if seen is None and stop.is_set():
                 return
     finally:
+        stop.set()
         moments.close()  # type: ignore[attr-defined]
 
 
