@@ -3,6 +3,7 @@
 import csv
 import inspect
 import io
+import itertools
 import math
 import re
 import threading
@@ -532,6 +533,21 @@ def boxes(page):
 
 def done(page):
     return page.locator(".cell[data-is=done]").count()
+
+
+def test_all_that_are_best_as_shown_are_marked(page, monkeypatch):
+    tick = itertools.count()
+    near = lambda self, image: Quality(28 + 1e-4 * next(tick), 0.5, 0.25)  # noqa: E731
+    monkeypatch.setattr(compare.Judge, "__call__", near)
+    give(page, "2")
+    go(page)
+    wait_for(page, "finished")
+    rows = page.evaluate("""() => [...document.querySelectorAll('.numbers tbody tr:not(.input)')]
+      .map((tr) => [...tr.children].map((td) => [td.textContent, td.className === 'best']))""")
+    for column in list(zip(*rows, strict=True))[3:6]:  # PSNR, SSIM, SWD
+        best = {text for text, marked in column if marked}
+        assert len(best) == 1 and sum(text in best for text, _ in column) > 1
+        assert all(marked == (text in best) for text, marked in column)
 
 
 def test_the_sheet_fills_in_without_a_jump_and_the_curves_with_it(page, slow):

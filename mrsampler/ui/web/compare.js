@@ -212,7 +212,11 @@ function tabulate() {
       line.append(make('td', { textContent: r.asked }), why);
       return line;
     }
-    for (const [name, , digits] of columns.slice(1)) line.append(make('td', { textContent: number(r[name], digits), className: r[name] != null && r[name] === best[name] ? 'best' : '' }));
+    for (const [name, , digits] of columns.slice(1)) {
+      // All that are as good as shown, as the verdict has it.
+      const shown = number(r[name], digits), first = name in best && r[name] != null && shown === number(best[name], digits);
+      line.append(make('td', { textContent: shown, className: first ? 'best' : '' }));
+    }
     return line;
   });
   if (state.input) {
