@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -20,7 +21,7 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.metrics import ssim
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
-from mrsampler.ui import choices, live, restore, samplers
+from mrsampler.ui import choices, live, restore, samplers, session
 from mrsampler.ui.figures import free_side
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.live import Entrant, LiveRace, lasting, measured
@@ -216,6 +217,22 @@ def test_while_one_goes_on_alone_the_page_is_told_half_as_often(monkeypatch):
     alone = [b - a for a, b in pairwise(e for e in ends[:-1] if e > 60)]
     # A tick of both takes 0.02 s, of one 0.01 s.
     assert set(both) <= {12, 13, 14} and set(alone) <= {49, 50, 51} and both and alone
+
+
+def test_a_race_that_is_closed_ends_the_moment_that_is_being_made(monkeypatch):
+    network, stop = Network(seconds=0.02), threading.Event()
+    monkeypatch.setattr(session, "load", lambda name: restorer(network))
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e-6)  # the second moment is the whole race
+    shown = SimpleNamespace(degraded=TRUTH.clone(), truth=TRUTH)
+    entrants = [replace(entrant, nfe=200) for entrant in ENTRANTS]
+    moments = session.race("test", shown, "noisy", entrants, 0, stop)
+    next(moments)
+    moments.close()
+    assert stop.is_set()
+    time.sleep(0.2)
+    made = network.calls
+    time.sleep(0.2)
+    assert network.calls == made < 30
 
 
 def test_its_moments_can_cross_to_another_process():

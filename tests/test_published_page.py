@@ -46,6 +46,12 @@ def test_what_is_at_hand_is_offered_without_asking_the_hub(monkeypatch):
     assert not any(option["disabled"] for option in options())
 
 
+def test_on_a_gpu_the_menu_falls_back_to_the_large_one(monkeypatch):
+    for device, name in (("cpu", "bundled"), ("cuda", "bundled-large")):
+        monkeypatch.setattr(session, "device", device)
+        assert choices.networks()["fallback"] == session.default_checkpoint() == name
+
+
 def test_the_menu_says_what_each_network_predicts():
     labels = {option["value"]: option["label"] for option in options()}
     assert labels["bundled"] == "bundled: predicts residual"

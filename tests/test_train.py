@@ -122,14 +122,17 @@ def test_times_are_drawn_from_earliest_on(config, monkeypatch):
 def test_any_time_comes_to_any_place_in_a_batch_which_is_in_order_of_task():
     process, firsts = MeanRevertingSDE(), []
 
-    def forward(x, mu, t, task, statistics, sharp):
+    def forward(x, mu, t, task, statistics, given):
+        assert given is sharp, "the network is shown something else"
         firsts.append(float(t[0]) / process.T)
         return x
 
-    x0, mu = torch.rand(2, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    x0, mu, sharp = torch.rand(3, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     for _ in range(60):
-        train._loss(forward, process, [x0, mu, torch.zeros(16), torch.zeros(16, 6), mu], "residual")
+        train._loss(
+            forward, process, [x0, mu, torch.zeros(16), torch.zeros(16, 6), sharp], "residual"
+        )
     # Were they in order, the first would always be below 1/8.
     assert min(firsts) < 0.25 and max(firsts) > 0.75
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GAMMA = 2.2  # between stored values and light, of which a shutter takes the mean
+from mrsampler.degradations.light import from_linear, to_linear
+
 _READ = 512  # pixels a side, at most, are read
 _STRIDE = 64  # pixels between the places of a larger photo that might be
 _LEAST = 64  # pixels a side: less tells nothing
@@ -55,7 +56,7 @@ class BlindDeconvolution(nn.Module):
             h = h + conv(F.silu(h))
         wide = torch.promote_types(mu.dtype, torch.float32)
         sharp = F.pixel_shuffle(self.edges(F.silu(h)), 2).to(wide)
-        light = part.pow(GAMMA).mean(1, keepdim=True).to(weight.dtype)
+        light = to_linear(part).mean(1, keepdim=True).to(weight.dtype)
         weight = weight - weight.mean((2, 3), keepdim=True)
         blurred = F.conv2d(light, weight, padding=3).to(wide)
         return self._quotient(sharp, blurred, self.log_floor.exp().to(wide))
@@ -65,7 +66,7 @@ class BlindDeconvolution(nn.Module):
 
         Of at most 512 pixels a side.
         """
-        before, after = (part.pow(GAMMA).mean(1, keepdim=True) for part in (x0, mu))
+        before, after = (to_linear(part).mean(1, keepdim=True) for part in (x0, mu))
         mean = before.mean((2, 3), keepdim=True)
         return self._quotient(before - mean, after - mean, _TRUE_FLOOR)
 
@@ -93,7 +94,7 @@ class BlindDeconvolution(nn.Module):
     def undone(self, mu: Tensor, kernel: Tensor) -> Tensor:
         """mu (B, 3, H, W) in [0, 1] with the blur of `kernel` undone by Wiener's filter."""
         reach = self.reach
-        light = F.pad(mu.to(kernel).pow(GAMMA), (reach,) * 4, mode="reflect")
+        light = F.pad(to_linear(mu.to(kernel)), (reach,) * 4, mode="reflect")
         size = light.shape[-2:]
         spread = (0, size[1] - kernel.shape[2], 0, size[0] - kernel.shape[1])
         transfer = torch.fft.rfft2(F.pad(kernel, spread).roll((-reach, -reach), (1, 2)))
@@ -106,7 +107,7 @@ class BlindDeconvolution(nn.Module):
         ]
         sharp = torch.stack(colours, dim=1)[..., reach:-reach, reach:-reach]
         # Near black the root has no slope that training could follow.
-        return sharp.clamp(1e-6, 1).pow(1 / GAMMA).to(mu.dtype)
+        return from_linear(sharp.clamp(1e-6, 1)).to(mu.dtype)
 
     def forward(self, mu: Tensor) -> Tensor:
         if not self.reads(mu):
