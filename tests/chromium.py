@@ -39,6 +39,43 @@ UNEXPLAINED = """tab => [...document.querySelectorAll(`#${tab} :is(input, select
   .map((e) => e.outerHTML.slice(0, 200))"""
 """The controls of a tab without a line of help: neither under their label nor as a title."""
 
+SETTLED = """{
+  const ask = window.fetch.bind(window), streams = new Set();
+  let owed = 0;
+  window.settled = () => owed === 0 && [...streams].every((stream) => !stream.told);
+  const hear = async (response) => {
+    const stream = { told: false };
+    streams.add(stream);
+    try {
+      let line = '';
+      for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+        const lines = (line + text).split('\\n');
+        line = lines.pop();
+        for (const { msg, event_id } of lines.filter(Boolean).map((l) => JSON.parse(l.slice(5)))) {
+          if (event_id) stream.told = true;
+          if (msg === 'process_completed') owed -= 1;
+        }
+      }
+    } catch {}  // gradio aborts a stream that has ended
+    streams.delete(stream);
+  };
+  window.fetch = async (...call) => {
+    const url = String(call[0]?.url ?? call[0]), joins = url.includes('/queue/join');
+    if (joins) owed += 1;
+    try {
+      const response = await ask(...call);
+      if (joins && !response.ok) owed -= 1;
+      if (url.includes('/queue/data')) hear(response.clone());
+      return response;
+    } catch (error) {
+      if (joins) owed -= 1;
+      throw error;
+    }
+  };
+}"""
+"""Counts what gradio asked for and heard. Where the last answer overtakes the receipt of its question,
+gradio opens one more stream, which has nothing to tell and stays: that one is no debt."""
+
 
 def found():
     """The path of a Chromium; without one the test is skipped, or fails where that is asked for."""
@@ -59,6 +96,7 @@ def launched(executable, profile, **options):
         browser = playwright.chromium.launch_persistent_context(
             profile, executable_path=executable, args=FLAGS, **options
         )
+        browser.add_init_script(SETTLED)
         yield browser
         browser.close()
 
@@ -74,20 +112,15 @@ def opened(browser, url, ready, width=1440, height=1000, still=False):
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(reduced_motion="reduce" if still else "no-preference")
     page.mouse.move(0, 0)
-    foreign, errors, streams = [], [], _streams.setdefault(page, set())
-    streams.clear()
+    foreign, errors = [], []
     local = (url.partition("?")[0], "data:", "blob:")
 
     def ask(request):
         if not request.url.startswith(local):
             foreign.append(request.url)
-        if "/queue/data" in request.url:
-            streams.add(request)
 
     ears = {
         "request": ask,
-        "requestfinished": lambda request: streams.discard(request),
-        "requestfailed": lambda request: streams.discard(request),
         "console": lambda m: errors.append(m.text) if m.type == "error" else None,
         "pageerror": lambda error: errors.append(str(error)),
     }
@@ -106,18 +139,12 @@ def opened(browser, url, ready, width=1440, height=1000, still=False):
     assert errors == [], "the page's console has errors"
 
 
-_streams = {}  # of each page: those of the server's answers that are still open
-
-
 def settled(page):
     """Waits until the page has heard all that it asked the server for.
 
     What is asked for just when the stream of the answers before is closed gradio may never answer.
     """
-    deadline = time.monotonic() + 60
-    while _streams[page]:
-        assert time.monotonic() < deadline, "the server still owes the page an answer"
-        page.wait_for_timeout(20)
+    page.wait_for_function("window.settled()", timeout=60_000)
 
 
 @contextlib.contextmanager
