@@ -24,6 +24,7 @@ from mrsampler import checkpoints, photo
 from mrsampler.bench.quality import quality
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS, degrade
+from mrsampler.degradations.noise import camera_noise
 from mrsampler.denoiser import Denoiser, velocity
 from mrsampler.folder import pictures
 from mrsampler.networks import ResidualUNet, widened
@@ -32,7 +33,7 @@ from mrsampler.process import MeanRevertingSDE
 from mrsampler.restorer import Restorer
 
 TARGETS = ("residual", "velocity", "noise")
-BLURRED = "motion-blurry"
+BLURRED, NOISY = "motion-blurry", "noisy"
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
 PHOTOS_IN_A_ROW = 2  # are damaged alike: the network's outermost level runs once for each task
 APART = 7919  # between the seeds of processes
@@ -54,6 +55,10 @@ class TrainConfig:
 
     Times are drawn from [`earliest` T, T]: near 1 the network learns the estimate of a single
     evaluation, which all other times build on. The tasks in `favour` are drawn twice as often.
+
+    With `only` these tasks alone are trained, and of the network the kernels that are theirs: what
+    it makes of the others stays as it was. Of the noisy photos a share `camera` has a camera's
+    noise (`degradations.noise.camera_noise`), which the standard test's says nothing of.
     """
 
     images: Path
@@ -79,6 +84,8 @@ class TrainConfig:
     teacher: str | None = None
     earliest: float = 0.0
     favour: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    camera: float = 0.0
     compile: bool = False
 
 
@@ -123,7 +130,7 @@ class DegradedCrops(IterableDataset):
         def integer(high: int) -> int:
             return int(torch.randint(high, (), generator=generator))
 
-        drawn, task = TASKS + config.favour, 0
+        drawn, task = (config.only or TASKS) + config.favour, 0
         for number in itertools.count():
             photo = self.photos[integer(len(self.photos))]
             side = min(DEGRADED_SIDE, *photo.shape[1:])
@@ -136,7 +143,7 @@ class DegradedCrops(IterableDataset):
             severity = float(torch.rand((), generator=generator))
             if integer(2):  # the middle of the range oftener than its ends
                 severity = (severity + float(torch.rand((), generator=generator))) / 2
-            mu = degrade(x0.float() / 255, TASKS[task], severity, generator)
+            mu = self._degraded(x0.float() / 255, TASKS[task], severity, generator)
             statistics = ResidualUNet.statistics(mu[None])[0]
             mu = mu.half()
             for _ in range(config.crops_per_photo):
@@ -147,6 +154,14 @@ class DegradedCrops(IterableDataset):
                     slice(left, left + config.crop),
                 )
                 yield x0[window].contiguous(), mu[window].contiguous(), task, statistics
+
+
+    def _degraded(
+        self, x0: Tensor, task: str, severity: float, generator: torch.Generator
+    ) -> Tensor:
+        if task == NOISY and torch.rand((), generator=generator) < self.config.camera:
+            return camera_noise(x0, severity, generator)
+        return degrade(x0, task, severity, generator)
 
 
 def _batch(crops: list[tuple[Tensor, Tensor, int, Tensor]]) -> list[Tensor]:
@@ -231,6 +246,8 @@ def _optimizers(network: ResidualUNet, rate: float) -> list[torch.optim.Optimize
     kernels: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         inside = parameter.ndim == 4 and not name.startswith(("stem", "head", "deconvolution"))
         (kernels if inside else others).append(parameter)
     return [
@@ -238,6 +255,13 @@ def _optimizers(network: ResidualUNet, rate: float) -> list[torch.optim.Optimize
         # Muon takes matrices: a kernel's is a view, so that its step moves the kernel.
         _Flattened(kernels, lr=2 * rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
     ]
+
+
+def _freeze_all_but(network: ResidualUNet, tasks: Sequence[int]) -> None:
+    """Leaves only the kernels that these tasks have of their own to be trained."""
+    own = tuple(f".of.{task}." for task in tasks)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(any(part in name for part in own))
 
 
 class _Flattened(torch.optim.Muon):
@@ -374,7 +398,7 @@ def train(config: TrainConfig) -> Path:
         raise ValueError(
             "a noise network's estimate at T is no mean: texture below 1 needs a teacher"
         )
-    for task in config.favour:
+    for task in config.favour + config.only:
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(TASKS)}")
     if not 32 <= config.crop <= DEGRADED_SIDE:
@@ -393,6 +417,8 @@ def train(config: TrainConfig) -> Path:
         network.train().requires_grad_(True)
     if config.widen:
         network = widened(network)
+    if config.only:
+        _freeze_all_but(network, [TASKS.index(task) for task in config.only])
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
@@ -447,7 +473,12 @@ def train(config: TrainConfig) -> Path:
             persistent_workers=config.workers > 0,
         )
     )
-    parameters: list[Tensor] = list(network.parameters())
+    parameters: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
+    followers = [
+        mean
+        for mean, p in zip(average.parameters(), network.parameters(), strict=True)
+        if p.requires_grad
+    ]
     budget = config.minutes * 60
     last_save = last_valid = progress["seconds"]
     running = math.nan
@@ -476,7 +507,7 @@ def train(config: TrainConfig) -> Path:
             optimizer.step()
         decay = min(config.ema, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), parameters, 1 - decay)
+            torch._foreach_lerp_(followers, parameters, 1 - decay)
         progress["step"] = step + 1
         progress["crops"] += config.batch * crew.size
         due = progress["seconds"] - last_save > config.save_every * 60

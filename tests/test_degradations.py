@@ -201,6 +201,41 @@ def test_noise_is_white_with_the_stated_sigma():
     assert abs(neighbours) < 5 / math.sqrt(residual.numel())
 
 
+@pytest.mark.parametrize("spread", [0, 0.4, 0.8])
+def test_a_coarse_grain_is_no_weaker(spread):
+    grain = noise._coarse(torch.randn(3, 256, 256, generator=seeded()), spread)
+    # 196,608 numbers: 4 standard errors of their deviation are 0.0064, and twice that where each
+    # is nearly its neighbour's (at 0.8 pixels four are about one).
+    assert abs(grain.std() - 1) < 0.013
+    beside = (grain[..., 1:] * grain[..., :-1]).mean()
+    # Of the squared and normed Gaussian; at 0.4 pixels the next weight is e^-3.125 of the first.
+    assert beside == pytest.approx({0: 0.0, 0.4: 0.0875, 0.8: 0.6767}[spread], abs=0.01)
+
+
+def test_a_cameras_noise_grows_with_the_light_and_is_less_in_colour():
+    image = torch.full((3, 128, 256), 0.2)
+    image[..., 128:] = 0.8
+    dark, light, chroma, luma = [], [], [], []
+    for seed in range(16):
+        off = noise.camera_noise(image, 0.4, seeded(seed)) - image
+        dark.append(off[..., 8:120].std().item())
+        light.append(off[..., 136:248].std().item())
+        grey = off.mean(0, keepdim=True)
+        luma.append(3**0.5 * grey.std().item())  # of white noise 1 to 1 with each colour's
+        chroma.append((1.5**0.5 * (off - grey).std()).item())
+    # From 1 to 2 with the share of light in it, which is uniform; clipping takes a little.
+    assert 1.2 < np.mean(light) / np.mean(dark) < 1.8
+    assert np.mean(chroma) < 0.7 * np.mean(luma)  # a file halves the colours' sides
+
+
+def test_a_cameras_noise_is_more_of_the_same_at_a_higher_severity():
+    image = photo()
+    weak, strong = (noise.camera_noise(image, s, seeded()) for s in (0.1, 0.4))
+    assert psnr(image, strong) < psnr(image, weak) < 40
+    assert torch.equal(weak, noise.camera_noise(image, 0.1, seeded()))
+    assert 0 <= strong.min() and strong.max() <= 1
+
+
 @pytest.mark.parametrize("severity", [0, 0.3, 1])
 def test_jpeg_is_a_round_trip_through_the_encoder(severity):
     image = photo(50, 70)

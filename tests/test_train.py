@@ -148,6 +148,31 @@ def test_favoured_tasks_turn_up_twice_as_often(folder):
     assert abs(favoured - 4 / 12) < 0.11  # 4 standard deviations of 300 draws
 
 
+def test_with_only_one_task_its_own_kernels_are_trained_and_nothing_else(config, tmp_path):
+    train.train(replace(config, minutes=2 / 60))
+    start, out = str(config.out.with_name("tiny.safetensors")), tmp_path / "own"
+    path = train.train(replace(config, start=start, out=out, only=("noisy",)))
+    before, after = (checkpoints.read(str(p)).denoiser.network.state_dict() for p in (start, path))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    own = {name for name in before if f".of.{TASKS.index('noisy')}." in name}
+    assert moved == own and len(own) == 12  # weight and bias: stem, head, two blocks of two
+
+
+def test_only_one_tasks_crops_are_drawn(folder):
+    assert {t for _, _, t, _ in crops(folder, 40, only=("snowy",))} == {TASKS.index("snowy")}
+    with pytest.raises(ValueError, match="unknown task 'sunny'"):
+        train.train(TrainConfig(folder, folder / "out", only=("sunny",)))
+
+
+def test_a_share_of_the_noisy_photos_has_a_cameras_noise(folder, monkeypatch):
+    monkeypatch.setattr(train, "camera_noise", lambda x0, severity, generator: torch.zeros_like(x0))
+    drawn = list(crops(folder, 800, crops_per_photo=1, camera=0.75, only=("noisy", "rainy")))
+    noisy = [not mu.any() for _, mu, t, _ in drawn if TASKS[t] == "noisy"]
+    assert abs(sum(noisy) / len(noisy) - 0.75) < 0.09  # 4 standard deviations of 400 draws
+    assert all(mu.any() for _, mu, t, _ in drawn if TASKS[t] == "rainy")
+    assert all(mu.any() for _, mu, _, _ in crops(folder, 40, only=("noisy",)))
+
+
 def test_two_runs_of_one_seed_are_the_same(config, losses, tmp_path):
     train.train(replace(config, minutes=5 / 60))
     train.train(replace(config, minutes=5 / 60, out=tmp_path / "again"))

@@ -126,6 +126,20 @@ def add(commands: Any) -> None:
         help="tasks that are trained twice as often as the others",
     )
     command.add_argument(
+        "--only",
+        nargs="+",
+        default=(),
+        metavar="TASK",
+        help="train these tasks alone, and only the kernels that are theirs",
+    )
+    command.add_argument(
+        "--camera",
+        type=options.number(float, 0, 1),
+        default=0.0,
+        metavar="SHARE",
+        help="of the noisy photos that have a camera's noise: coarse, and JPEG-compressed after",
+    )
+    command.add_argument(
         "--from",
         dest="start",
         metavar="NAME",
@@ -162,6 +176,6 @@ def config_of(args: argparse.Namespace) -> TrainConfig:
     settings = {name: value for name, value in vars(args).items() if name != "command"}
     if args.out.suffix == ".safetensors":
         settings["out"] = args.out.with_suffix("")
-    settings["favour"] = tuple(args.favour)
+    settings["favour"], settings["only"] = tuple(args.favour), tuple(args.only)
     settings["device"] = loading.device(args.device) or "auto"
     return TrainConfig(**settings)

@@ -18,8 +18,13 @@ def quality(severity: float) -> int:
 
 def jpeg(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] through a JPEG file and back; draws nothing from `generator`."""
+    return through_file(image, quality(severity))
+
+
+def through_file(image: Tensor, quality: int) -> Tensor:
+    """(3, H, W) in [0, 1] as a JPEG file of this encoder quality gives it back."""
     pixels = (image * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality(severity), subsampling="4:2:0")
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
     decoded = np.array(Image.open(file))
     return torch.from_numpy(decoded).permute(2, 0, 1).contiguous().float() / 255

@@ -1,12 +1,39 @@
-"""Noisy: additive white Gaussian noise, the standard test of denoisers."""
+"""Noisy: additive white Gaussian noise, the standard test of denoisers; and a camera's."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from mrsampler.degradations.jpeg import through_file
+
 MAX_SIGMA = 50 / 255
+COARSEST = 0.8  # pixels, the spread of a camera's grain
+WORST_FILE, BEST_FILE = 60, 97  # the encoder's quality
 
 
 def noise(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] plus noise of standard deviation severity * 50/255, clipped."""
     grain = torch.randn(image.shape, generator=generator)
     return (image + severity * MAX_SIGMA * grain).clamp(0, 1)
+
+
+def camera_noise(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] with the noise that photos come with: no pixel's is its own.
+
+    The grain is up to 0.8 pixels coarse and grows with the light, as photons' does; then the photo
+    becomes a JPEG file. Its standard deviation is `noise`'s in a middle grey before that.
+    """
+    spread, light, quality = torch.rand(3, generator=generator).tolist()
+    grain = _coarse(torch.randn(image.shape, generator=generator), COARSEST * spread)
+    gain = torch.lerp(torch.ones_like(image), (2 * image).sqrt(), light)
+    noisy = (image + severity * MAX_SIGMA * gain * grain).clamp(0, 1)
+    return through_file(noisy, round(WORST_FILE + (BEST_FILE - WORST_FILE) * quality))
+
+
+def _coarse(grain: Tensor, spread: float) -> Tensor:
+    """White noise (3, H, W) blurred by a Gaussian of `spread` pixels, its variance kept."""
+    weight = torch.exp(-0.5 * (torch.arange(-3.0, 4.0) / max(spread, 1e-3)).square())
+    weight = weight / weight.norm()
+    padded = F.pad(grain[:, None], (3, 3, 3, 3), mode="reflect")
+    across = F.conv2d(padded, weight.view(1, 1, 1, 7))
+    return F.conv2d(across, weight.view(1, 1, 7, 1))[:, 0]
