@@ -155,7 +155,6 @@ class DegradedCrops(IterableDataset):
                 )
                 yield x0[window].contiguous(), mu[window].contiguous(), task, statistics
 
-
     def _degraded(
         self, x0: Tensor, task: str, severity: float, generator: torch.Generator
     ) -> Tensor:
@@ -474,7 +473,7 @@ def train(config: TrainConfig) -> Path:
         )
     )
     parameters: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
-    followers = [
+    followers: list[Tensor] = [
         mean
         for mean, p in zip(average.parameters(), network.parameters(), strict=True)
         if p.requires_grad

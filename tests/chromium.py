@@ -73,8 +73,8 @@ SETTLED = """{
     }
   };
 }"""
-"""Counts what gradio asked for and heard. Where the last answer overtakes the receipt of its question,
-gradio opens one more stream, which has nothing to tell and stays: that one is no debt."""
+"""Counts what gradio asked for and heard. Where the last answer overtakes the receipt of its
+question, gradio opens one more stream, which has nothing to tell and stays: that is no debt."""
 
 
 def found():

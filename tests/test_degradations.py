@@ -233,7 +233,7 @@ def test_a_cameras_noise_is_more_of_the_same_at_a_higher_severity():
     weak, strong = (noise.camera_noise(image, s, seeded()) for s in (0.1, 0.4))
     assert psnr(image, strong) < psnr(image, weak) < 40
     assert torch.equal(weak, noise.camera_noise(image, 0.1, seeded()))
-    assert 0 <= strong.min() and strong.max() <= 1
+    assert strong.min() >= 0 and strong.max() <= 1
 
 
 @pytest.mark.parametrize("severity", [0, 0.3, 1])

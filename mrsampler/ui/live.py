@@ -240,9 +240,11 @@ class LiveRace:
             if key in self._latest and self._latest[key][0] is step:
                 continue
             done = self._done(entrant, step)
-            image = step.x[0].cpu()
+            image = step.x[0].cpu().contiguous()  # what follows takes half the time on such
             self._latest[key] = step, Result(entrant, image, step.nfe, step.seconds, done)
-            pictures = [within(image)] + ([] if step.x0 is None else [within(step.x0[0]).cpu()])
+            pictures = [within(image)]
+            if step.x0 is not None:
+                pictures.append(within(step.x0[0]).cpu().contiguous())
             still = self._still(key, step, pictures, done)
             shown = step if image is pictures[0] else replace(step, x=pictures[0][None])
             self._plot.add(key, shown, still.psnr)

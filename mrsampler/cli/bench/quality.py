@@ -41,6 +41,14 @@ def add(benches: Any) -> None:
         "--severity", type=options.severity, default=0.5, metavar="S", help="of the damage, 0 to 1"
     )
     command.add_argument(
+        "--tasks", nargs="+", metavar="TASK", help="only these (default: all of the checkpoint's)"
+    )
+    command.add_argument(
+        "--camera",
+        action="store_true",
+        help="noisy photos have a camera's noise: coarser, more in the light, JPEG-compressed",
+    )
+    command.add_argument(
         "--field",
         action="store_true",
         help="also whether the network's PF-ODE can be solved: PSNR at 50 evaluations, and how far "
@@ -77,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     tables.check_out(args.out)
     if args.card:
         options.check_card(args)
+        if args.tasks or args.camera:
+            raise CommandError("the card is of all tasks as they are: no --tasks, no --camera")
     files.check_folder(args.images)
     paths = folder.pictures(args.images)[: args.photos]
     if not paths:
@@ -85,14 +95,23 @@ def run(args: argparse.Namespace) -> int:
     restorer = loading.load(args, **sampler)
     if unknown := set(restorer.tasks) - set(TASKS):
         raise CommandError(f"no degradation for the checkpoint's {', '.join(sorted(unknown))}")
+    tasks = args.tasks or restorer.tasks
+    if foreign := set(tasks) - set(restorer.tasks):
+        raise CommandError(f"{restorer.checkpoint.name} has no task {', '.join(sorted(foreign))}")
     photos = [files.read(path).within(args.largest_side).rgb for path in paths]
     table = FIELD if args.field else QUALITY
     measured = quality(
-        restorer, photos, restorer.tasks, severity=args.severity, field=args.field, **sampler
+        restorer,
+        photos,
+        tasks,
+        severity=args.severity,
+        field=args.field,
+        camera=args.camera,
+        **sampler,
     )
     gained = (row | {"gain": float(row["restored"]) - float(row["degraded"])} for row in measured)
     try:
-        rows = table.print(gained, len(restorer.tasks), "task")
+        rows = table.print(gained, len(tasks), "task")
     except (BudgetError, ArithmeticError) as error:
         raise CommandError(reason(error)) from None
     settings = {
@@ -101,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         "largest_side": args.largest_side,
         "severity": args.severity,
     }
-    settings |= sampler
+    settings |= sampler | ({"camera": True} if args.camera else {})
     mean = _mean(rows, table)
     print(table.line(mean))
     if args.out is not None:
