@@ -128,14 +128,15 @@ const outcome = (state) => {
   document.body.dataset.outcome = state || 'old';
   document.querySelector('#outcome').inert = !state;
 };
-function settle(state) {
+// The picture first, for plotly takes a while: `fresh` when there is more to draw than the marks.
+function settle(state, fresh = false) {
   stage.dataset.state = state;
   if (state !== 'recording') document.body.dataset.run = state;
   const knobs = document.querySelector('#knobs');
   if (knobs) knobs.inert = busy(); // by keyboard, too
   controls();
   unlock();
-  for (const canvas of [trajectories, curve]) if (canvas.due) canvas.draw(); else canvas.mark(); // whole, at a race's end
+  setTimeout(() => { for (const canvas of [trajectories, curve]) if (fresh || canvas.due) canvas.draw(); else canvas.mark(); });
   clearTimeout(watchdog);
   if (busy()) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.', 'failed'), 180000);
 }
@@ -162,16 +163,17 @@ function apply(update, state) {
     lesson.style.minHeight = '';
   }
   if ((update.frames || []).length) arrived();
-  if (update.figures || update.setup) trajectories.draw();
-  if (update.frames || update.late || update.setup) curve.draw();
+  const next = state || update.state, ends = Boolean(next) && !BUSY.includes(next);
+  if (!ends && (update.figures || update.setup)) trajectories.draw();
+  if (!ends && (update.frames || update.late || update.setup)) curve.draw();
   if (update.late) show(at); // with their scores
   if (update.say !== undefined) words.textContent = update.say || '\u00a0';
   if (update.outcome) outcome('there');
   const was = document.body.dataset.run;
-  if (state || update.state) settle(state || update.state);
+  if (next) settle(next, ends);
   if (/failed|refused/.test(update.state)) words.scrollIntoView({ block: 'nearest' });
   const button = document.querySelector('#run');
-  if (BUSY.includes(was) && button && document.activeElement?.id === 'stop') button.focus();
+  if (BUSY.includes(was) && button && document.activeElement?.id === 'stop') setTimeout(() => button.focus({ preventScroll: true }));
 }
 watch('value', () => {
   const update = JSON.parse(props.value);
