@@ -40,7 +40,7 @@ MAX_QUEUE = 64
 """Runs that may wait at once, whichever tab or endpoint they are of."""
 
 LOOK_EVERY = 0.02
-"""Seconds between two looks for work: gradio's own thousandth was a tenth of a core in a race."""
+"""Seconds between two looks for work: at gradio's own thousandth it takes a twentieth of a core."""
 
 
 def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
