@@ -23,8 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from mrsampler import checkpoints, photo
 from mrsampler.bench.quality import quality
 from mrsampler.checkpoints import Checkpoint
-from mrsampler.degradations import TASKS, degrade
-from mrsampler.degradations.noise import camera_noise
+from mrsampler.degradations import TASKS, WILD, degrade
 from mrsampler.denoiser import Denoiser, velocity
 from mrsampler.folder import pictures
 from mrsampler.networks import ResidualUNet, widened
@@ -33,7 +32,7 @@ from mrsampler.process import MeanRevertingSDE
 from mrsampler.restorer import Restorer
 
 TARGETS = ("residual", "velocity", "noise")
-BLURRED, NOISY = "motion-blurry", "noisy"
+BLURRED = "motion-blurry"
 DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
 PHOTOS_IN_A_ROW = 2  # are damaged alike: the network's outermost level runs once for each task
 APART = 7919  # between the seeds of processes
@@ -57,8 +56,8 @@ class TrainConfig:
     evaluation, which all other times build on. The tasks in `favour` are drawn twice as often.
 
     With `only` these tasks alone are trained, and of the network the kernels that are theirs: what
-    it makes of the others stays as it was. Of the noisy photos a share `camera` has a camera's
-    noise (`degradations.noise.camera_noise`), which the standard test's says nothing of.
+    it makes of the others stays as it was. A share `wild` of the photos is damaged as those from
+    anywhere are, where the task has such a form (`degrade`): its benchmark's says nothing of it.
     """
 
     images: Path
@@ -85,7 +84,7 @@ class TrainConfig:
     earliest: float = 0.0
     favour: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
-    camera: float = 0.0
+    wild: float = 0.0
     compile: bool = False
 
 
@@ -143,7 +142,9 @@ class DegradedCrops(IterableDataset):
             severity = float(torch.rand((), generator=generator))
             if integer(2):  # the middle of the range oftener than its ends
                 severity = (severity + float(torch.rand((), generator=generator))) / 2
-            mu = self._degraded(x0.float() / 255, TASKS[task], severity, generator)
+            name = TASKS[task]
+            wild = name in WILD and float(torch.rand((), generator=generator)) < config.wild
+            mu = degrade(x0.float() / 255, name, severity, generator, wild=wild)
             statistics = ResidualUNet.statistics(mu[None])[0]
             mu = mu.half()
             for _ in range(config.crops_per_photo):
@@ -154,13 +155,6 @@ class DegradedCrops(IterableDataset):
                     slice(left, left + config.crop),
                 )
                 yield x0[window].contiguous(), mu[window].contiguous(), task, statistics
-
-    def _degraded(
-        self, x0: Tensor, task: str, severity: float, generator: torch.Generator
-    ) -> Tensor:
-        if task == NOISY and torch.rand((), generator=generator) < self.config.camera:
-            return camera_noise(x0, severity, generator)
-        return degrade(x0, task, severity, generator)
 
 
 def _batch(crops: list[tuple[Tensor, Tensor, int, Tensor]]) -> list[Tensor]:

@@ -231,8 +231,9 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("bench quality --images . --spacing magic", "'magic'"),
         ("bench quality --images . --spacing 100,ten", "--spacing: expected times, as in"),
         ("bench quality --images . --tasks sunny", "has no task sunny"),
-        ("bench quality --images . --card --camera", "no --tasks, no --camera"),
-        ("bench quality --images . --card --tasks hazy", "no --tasks, no --camera"),
+        ("bench quality --images . --card --wild", "no --tasks, no --wild"),
+        ("bench quality --images . --wild --tasks hazy", "--wild is for noisy, rainy, uncompleted"),
+        ("bench quality --images . --card --tasks hazy", "no --tasks, no --wild"),
         ("bench quality --images .", "half.png: This picture is damaged"),
         ("train --images nowhere --out new", "nowhere: there is no such folder"),
         ("train --images empty --out new", "holds no photo"),
@@ -843,18 +844,18 @@ def test_bench_quality_says_whether_the_field_can_be_solved_and_writes_the_card(
     mrs.load(mine)
 
 
-def test_bench_quality_of_one_task_and_with_a_cameras_noise(here, checkpoint, capsys):
+def test_bench_quality_of_the_world_s_damage_is_of_the_tasks_that_have_it(here, checkpoint, capsys):
     Path("clean").mkdir()
     picture(48, 32).save("clean/a.png")
     argv = ["bench", "quality", "--images", "clean", "--checkpoint", checkpoint, "--nfe", "1"]
     tables = []
-    for own in ([], ["--camera"]):
+    for own in ([], ["--wild"]):
         assert cli.main([*argv, "--tasks", "noisy", "hazy", *own, "--out", "table.json"]) == 0
         tables.append(json.loads(Path("table.json").read_text()))
     rows = [{row["task"]: row["degraded"] for row in table["rows"]} for table in tables]
-    assert list(rows[0]) == list(rows[1]) == ["noisy", "hazy", "mean"]
-    assert rows[0]["hazy"] == rows[1]["hazy"] and rows[0]["noisy"] != rows[1]["noisy"]
-    assert "camera" not in tables[0]["settings"] and tables[1]["settings"]["camera"] is True
+    assert list(rows[0]) == ["noisy", "hazy", "mean"] and list(rows[1]) == ["noisy", "mean"]
+    assert rows[0]["noisy"] != rows[1]["noisy"]
+    assert "wild" not in tables[0]["settings"] and tables[1]["settings"]["wild"] is True
     capsys.readouterr()
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from mrsampler.degradations import TASKS, blur, degrade, haze, jpeg, low_light, noise, strokes
+from mrsampler.degradations import TASKS, WILD, blur, degrade, haze, jpeg, low_light, noise, strokes
 from mrsampler.degradations.contact_sheet import contact_sheet
 from mrsampler.degradations.light import from_linear, to_linear
 
@@ -212,6 +212,35 @@ def test_a_coarse_grain_is_no_weaker(spread):
     assert beside == pytest.approx({0: 0.0, 0.4: 0.0875, 0.8: 0.6767}[spread], abs=0.01)
 
 
+@pytest.mark.parametrize("task", WILD)
+def test_damage_of_the_world_keeps_the_contract_and_is_drawn_from_the_seed_alone(task):
+    image = photo(33, 95)
+    for severity in (0, 0.5, 1):
+        damaged = degrade(image, task, severity, seeded(), wild=True)
+        assert damaged.shape == image.shape and damaged.dtype == image.dtype
+        assert damaged.isfinite().all() and damaged.min() >= 0 and damaged.max() <= 1
+    state = torch.get_rng_state()
+    assert torch.equal(degrade(image, task, 1, seeded(), wild=True), damaged)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(degrade(image, task, 1, seeded(1), wild=True), damaged)
+    assert not torch.equal(degrade(image, task, 1, seeded()), damaged)
+
+
+@pytest.mark.parametrize("task", WILD)
+def test_more_severity_is_a_lower_psnr_of_the_world_s_damage_too(task):
+    image = photo(128, 128)
+    means = [
+        np.mean([psnr(degrade(image, task, s, seeded(k), wild=True), image) for k in range(12)])
+        for s in (0.1, 0.35, 0.65, 1)
+    ]
+    assert all(low > high + 0.5 for low, high in pairwise(means))
+
+
+def test_a_task_whose_photos_are_its_benchmarks_has_no_wild_form():
+    with pytest.raises(ValueError, match="No wild form of 'hazy'; they are noisy, rainy, uncom"):
+        degrade(photo(), "hazy", 0.5, seeded(), wild=True)
+
+
 def test_a_cameras_noise_grows_with_the_light_and_is_less_in_colour():
     image = torch.full((3, 128, 256), 0.2)
     image[..., 128:] = 0.8
@@ -225,7 +254,8 @@ def test_a_cameras_noise_grows_with_the_light_and_is_less_in_colour():
         chroma.append((1.5**0.5 * (off - grey).std()).item())
     # From 1 to 2 with the share of light in it, which is uniform; clipping takes a little.
     assert 1.2 < np.mean(light) / np.mean(dark) < 1.8
-    assert np.mean(chroma) < 0.7 * np.mean(luma)  # a file halves the colours' sides
+    # A file halves the colours' sides, and half of the grain, on average, is all colours'.
+    assert np.mean(chroma) < 0.5 * np.mean(luma)
 
 
 def test_a_cameras_noise_is_more_of_the_same_at_a_higher_severity():

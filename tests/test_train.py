@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from mrsampler import TASKS, MeanRevertingSDE, checkpoints, degrade, train
+from mrsampler.degradations import WILD
 from mrsampler.denoiser import Denoiser
 from mrsampler.networks import ResidualUNet
 from mrsampler.train import PHOTOS_IN_A_ROW, DegradedCrops, TrainConfig, read_photos
@@ -164,12 +165,12 @@ def test_only_one_tasks_crops_are_drawn(folder):
         train.train(TrainConfig(folder, folder / "out", only=("sunny",)))
 
 
-def test_a_share_of_the_noisy_photos_has_a_cameras_noise(folder, monkeypatch):
-    monkeypatch.setattr(train, "camera_noise", lambda x0, severity, generator: torch.zeros_like(x0))
-    drawn = list(crops(folder, 800, crops_per_photo=1, camera=0.75, only=("noisy", "rainy")))
+def test_a_share_of_the_photos_is_damaged_as_those_from_anywhere(folder, monkeypatch):
+    monkeypatch.setitem(WILD, "noisy", lambda x0, severity, generator: torch.zeros_like(x0))
+    drawn = list(crops(folder, 800, crops_per_photo=1, wild=0.75, only=("noisy", "hazy")))
     noisy = [not mu.any() for _, mu, t, _ in drawn if TASKS[t] == "noisy"]
     assert abs(sum(noisy) / len(noisy) - 0.75) < 0.09  # 4 standard deviations of 400 draws
-    assert all(mu.any() for _, mu, t, _ in drawn if TASKS[t] == "rainy")
+    assert all(mu.any() for _, mu, t, _ in drawn if TASKS[t] == "hazy")
     assert all(mu.any() for _, mu, _, _ in crops(folder, 40, only=("noisy",)))
 
 
@@ -623,7 +624,7 @@ def test_every_task_and_every_photo_turns_up(folder):
 def test_mu_is_the_degraded_x0_of_the_task_it_says(folder, monkeypatch):
     seen = []
 
-    def degrade(image, task, severity, generator):
+    def degrade(image, task, severity, generator, wild):
         seen.append((task, severity))
         return image / 2 + TASKS.index(task) / 100
 
@@ -638,14 +639,16 @@ def test_mu_is_the_degraded_x0_of_the_task_it_says(folder, monkeypatch):
 def test_a_photo_is_degraded_whole_before_it_is_cropped(folder, monkeypatch):
     shapes = []
     monkeypatch.setattr(
-        train, "degrade", lambda image, *rest: shapes.append(tuple(image.shape)) or image
+        train, "degrade", lambda image, *rest, wild: shapes.append(tuple(image.shape)) or image
     )
     crops(folder, 6)
     assert set(shapes) == {(3, 72, 72)}
 
 
 def test_the_statistics_are_those_of_the_whole_photo(folder, monkeypatch):
-    monkeypatch.setattr(train, "degrade", lambda image, *rest: image * 0 + torch.rand(3, 1, 1))
+    monkeypatch.setattr(
+        train, "degrade", lambda image, *rest, wild: image * 0 + torch.rand(3, 1, 1)
+    )
     for _, mu, _, statistics in crops(folder, 6):
         torch.testing.assert_close(statistics[:3], mu[:, 0, 0].float(), rtol=0, atol=2**-12)
         assert statistics[3:6].abs().max() < 1e-6

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mrsampler.degradations import degrade
-from mrsampler.degradations.noise import camera_noise
 from mrsampler.metrics import psnr, rmse
 from mrsampler.restorer import Restorer
 
@@ -23,7 +22,7 @@ def quality(
     nfe: int = 10,
     spacing: str | Sequence[float] = "uniform-lambda",
     field: bool = False,
-    camera: bool = False,
+    wild: bool = False,
 ) -> Iterator[dict[str, float | str]]:
     """Mean PSNR in dB over clean `photos` (3, H, W), a row for each task as it is done.
 
@@ -31,7 +30,7 @@ def quality(
     at `nfe`); worse (photos restored to more than 0.5 dB below their input). With `field` also
     whether the network's PF-ODE can be solved, on mrs-ode-d-2 and uniform-lambda, from the same
     x_T: at_50 (PSNR at 50 evaluations) and apart (RMSE in 1/255 between the solutions at 50 and at
-    200). With `camera` the noise of noisy photos is a camera's (`degradations.noise.camera_noise`).
+    200). With `wild` the damage is as `degrade`'s of that name.
     Photo i of every task is degraded, and started from, seed i.
     """
     names = ("degraded", "one", "restored", "worse") + ("at_50", "apart") * field
@@ -39,10 +38,7 @@ def quality(
         totals = dict.fromkeys(names, 0.0)
         for seed, photo in enumerate(photos):
             generator = torch.Generator().manual_seed(seed)
-            if camera and task == "noisy":
-                degraded = camera_noise(photo, severity, generator)
-            else:
-                degraded = degrade(photo, task, severity, generator)
+            degraded = degrade(photo, task, severity, generator, wild=wild)
             run = restorer.trajectory(
                 degraded, task, seed=seed, solver=solver, nfe=nfe, spacing=spacing
             )

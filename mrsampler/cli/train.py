@@ -133,11 +133,12 @@ def add(commands: Any) -> None:
         help="train these tasks alone, and only the kernels that are theirs",
     )
     command.add_argument(
-        "--camera",
+        "--wild",
         type=options.number(float, 0, 1),
         default=0.0,
         metavar="SHARE",
-        help="of the noisy photos that have a camera's noise: coarse, and JPEG-compressed after",
+        help="of the photos that are damaged as those from anywhere: a camera's noise, rain of "
+        "any streaks, thin lines and letters, JPEG-compressed after",
     )
     command.add_argument(
         "--from",

@@ -30,26 +30,42 @@ DEGRADATIONS: dict[str, Degradation] = {
 }
 TASKS = tuple(DEGRADATIONS)
 
+# As photos come with it, where that differs from what the task's benchmark is made of.
+WILD: dict[str, Degradation] = {
+    "noisy": noise.camera_noise,
+    "rainy": rain.wild_rain,
+    "uncompleted": strokes.scrawl,
+}
+
 
 def degrade(
-    image: Tensor, task: str, severity: float, generator: torch.Generator | None = None
+    image: Tensor,
+    task: str,
+    severity: float,
+    generator: torch.Generator | None = None,
+    *,
+    wild: bool = False,
 ) -> Tensor:
     """Damage a photo the way `task` does.
 
     image: (3, H, W) floating point in [0, 1], H and W at least 32; it is not modified.
     severity: 0 (next to no damage) to 1 (the heavy end of the task's benchmark).
     generator: a CPU generator, the only source of chance; without one every call differs.
+    wild: the damage of photos from anywhere, of the tasks in WILD: a camera's noise, rain of any
+        streaks, thin lines and letters; a JPEG file after.
 
     Returns a new tensor in [0, 1] with the shape, dtype and device of `image`. With the same seed,
     a higher severity is more of the same damage. Raises TypeError for what is not a tensor (or a
     number, or a generator) and ValueError for a value the contract above excludes.
     """
+    if wild and task in TASKS and task not in WILD:
+        raise ValueError(f"No wild form of {task!r}; they are {', '.join(WILD)}.")
     check(image, task, severity, generator)
     if generator is None:
         generator = torch.Generator()
         generator.seed()
     clean = image.detach().to("cpu", torch.float32, copy=True).clamp_(0, 1)
-    damaged = DEGRADATIONS[task](clean, float(severity), generator)
+    damaged = (WILD if wild else DEGRADATIONS)[task](clean, float(severity), generator)
     return damaged.clamp(0, 1).to(image.device, image.dtype)
 
 

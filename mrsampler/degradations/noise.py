@@ -7,7 +7,7 @@ from torch import Tensor
 from mrsampler.degradations.jpeg import through_file
 
 MAX_SIGMA = 50 / 255
-COARSEST = 0.8  # pixels, the spread of a camera's grain
+COARSEST = 1.0  # pixels, the spread of a camera's grain
 WORST_FILE, BEST_FILE = 60, 97  # the encoder's quality
 
 
@@ -20,11 +20,14 @@ def noise(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
 def camera_noise(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] with the noise that photos come with: no pixel's is its own.
 
-    The grain is up to 0.8 pixels coarse and grows with the light, as photons' does; then the photo
-    becomes a JPEG file. Its standard deviation is `noise`'s in a middle grey before that.
+    The grain is up to a pixel coarse and grows with the light, as photons' does; a share of it is
+    grey, as all of a film's; then the photo becomes a JPEG file. Its standard deviation is
+    `noise`'s in a middle grey before that.
     """
-    spread, light, quality = torch.rand(3, generator=generator).tolist()
-    grain = _coarse(torch.randn(image.shape, generator=generator), COARSEST * spread)
+    spread, light, grey, quality = torch.rand(4, generator=generator).tolist()
+    *own, shared = torch.randn(4, *image.shape[1:], generator=generator)
+    grain = (1 - grey) ** 0.5 * torch.stack(own) + grey**0.5 * shared
+    grain = _coarse(grain, COARSEST * spread)
     gain = torch.lerp(torch.ones_like(image), (2 * image).sqrt(), light)
     noisy = (image + severity * MAX_SIGMA * gain * grain).clamp(0, 1)
     return through_file(noisy, round(WORST_FILE + (BEST_FILE - WORST_FILE) * quality))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .fields import fractal_noise, reduced_size, resize, uniform
+from .jpeg import through_file
 from .raster import splat
 
 
@@ -17,6 +18,7 @@ class Layer(NamedTuple):
     length: tuple[float, float]
     width: float  # standard deviation across
     opacity: float
+    taper: float = 1.0  # below 1: as bright at its ends, nearly, as in the middle
 
 
 LAYERS = (
@@ -26,6 +28,8 @@ LAYERS = (
     Layer(26, (80, 140), 2.2, 0.5),
 )
 LIGHT = (0.90, 0.92, 0.94)  # drops gather the sky
+MOST_RAIN = 30_000  # pixels of 65,536 that a wild layer's streaks may take, side by side
+WORST_FILE, BEST_FILE = 70, 97  # the encoder's quality
 
 
 def streaks(
@@ -57,7 +61,7 @@ def streaks(
     profile = torch.exp(-0.5 * (across / spread) ** 2)
     along = torch.linspace(0, 1, max(3, math.ceil(reach)))
     # a drop wobbles, so its streak swells and dies away at both ends
-    taper = 4 * along * (1 - along) * (0.75 + 0.25 * along)
+    taper = (4 * along * (1 - along)) ** layer.taper * (0.75 + 0.25 * along)
     spacing = (length / (len(along) - 1))[:, None, None]  # deposits per pixel stay constant
     down = (along - 0.5)[None, :, None] * length[:, None, None]
     cosine, sine = tilt.cos()[:, None, None], tilt.sin()[:, None, None]
@@ -84,6 +88,34 @@ def rain(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     sheets = fractal_noise(*reduced_size(height, width, 32), generator, cells=3, octaves=3)
     sheets = resize(sheets, height, width).clamp(-2, 2)
     depth = depth * (1 + gust * sheets) + mist * severity * (1 + 0.4 * sheets)
+    return _behind(depth, image, torch.tensor(LIGHT))
+
+
+def wild_rain(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] behind rain of one to three layers of any streaks, most as a JPEG file.
+
+    From needles to ribbons, sharp to out of focus, faint to opaque, up to 45 degrees; what
+    Photoshop's rain, a fast shutter's and a slow one's have in common.
+    """
+    _, height, width = image.shape
+    layers, wind, mist, white, file, quality = uniform(
+        generator, (1, 4), (-0.8, 0.8), (-0.1, 0.12), (0.75, 1.05), (0, 1), (WORST_FILE, BEST_FILE)
+    )
+    depth = torch.full((height, width), max(0.0, mist) * severity)
+    for _ in range(int(layers)):
+        *logarithms, taper = uniform(
+            generator, (4.6, 7.8), (1.6, 4.4), (-1.0, 0.9), (-1.2, 1.1), (0.1, 1)
+        )
+        # 100 to 2,400, of 5 to 80 pixels, 0.4 to 2.5 wide
+        number, length, across, opacity = map(math.exp, logarithms)
+        number = min(number, MOST_RAIN / (length * max(1, 2.5 * across)))
+        layer = Layer(round(number), (length, 1.6 * length), across, opacity, taper)
+        depth += streaks(layer, wind, severity, height, width, generator)
+    rainy = _behind(depth, image, torch.full((3,), min(white, 1.0)))
+    return rainy if file < 0.3 else through_file(rainy, round(quality))
+
+
+def _behind(depth: Tensor, image: Tensor, light: Tensor) -> Tensor:
+    """The image behind drops of this optical depth (H, W) that gather the light (3,)."""
     opacity = 1 - torch.exp(-depth)
-    light = torch.tensor(LIGHT)[:, None, None]
-    return image + opacity * (light - image).clamp_min(0)
+    return image + opacity * (light[:, None, None] - image).clamp_min(0)

@@ -1,17 +1,26 @@
 """Uncompleted: free-form brush strokes to be painted in."""
 
 import math
+import string
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from .fields import uniform
+from .jpeg import through_file
 
 PLANNING = 96  # short side of the sketch on which coverage is measured
 MAX_COVERAGE = 0.41
 BEND = 1.9  # above 1: the slider starts gently
 STROKES, TURNS = 32, 10  # enough in a square picture
 ARC = 3  # segments a turn, so that it bends rather than breaks
+MIDDLE_BRUSH = 0.06  # short side = 1
+THIN = (math.log(0.008), math.log(0.04))  # a pen instead: 2 to 10 pixels of 256
+MAX_SCRAWL, MOST_SCRAWLS = 0.16, 200
+LETTERS = string.ascii_letters + string.digits
+WORST_FILE, BEST_FILE = 75, 97  # the encoder's quality
 
 Segment = tuple[float, float, float, float, float]  # x0, y0, x1, y1, width; short side = 1
 
@@ -49,7 +58,7 @@ def walks(height: int, width: int, generator: torch.Generator) -> list[Segment]:
 
 def paint(draw: ImageDraw.ImageDraw, segment: Segment, short: float) -> None:
     x0, y0, x1, y1, brush = (short * v for v in segment)
-    r = brush / 2
+    r = max(brush, 1) / 2
     draw.line([(x0, y0), (x1, y1)], fill=255, width=max(1, round(brush)))
     # the far side of the box is drawn too
     draw.ellipse([x1 - r, y1 - r, x1 + r - 1, y1 + r - 1], fill=255)
@@ -81,3 +90,55 @@ def strokes(image: Tensor, severity: float, generator: torch.Generator) -> Tenso
     _, height, width = image.shape
     hidden = mask(height, width, severity, generator)
     return image + hidden * (1 - image)
+
+
+def scrawl(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] with what people put over photos; most become a JPEG file after.
+
+    White, or nearly: a thin pen's curves, straight lines, or words.
+    """
+    _, height, width = image.shape
+    share, pen, opacity, file, quality = uniform(
+        generator, (0.4, 1), THIN, (0.9, 1), (0, 1), (WORST_FILE, BEST_FILE)
+    )
+    put = (_curve, _bent_line, _word)[int(torch.randint(3, (), generator=generator))]
+    canvas = Image.new("L", (2 * width, 2 * height))
+    draw = ImageDraw.Draw(canvas)
+    wanted = max(0.004, MAX_SCRAWL * severity) * share * canvas.width * canvas.height
+    for _ in range(MOST_SCRAWLS):  # some fall outside
+        if canvas.histogram()[255] >= wanted:
+            break
+        put(draw, height, width, math.exp(pen), generator)
+    hidden = torch.from_numpy(np.asarray(canvas.reduce(2), dtype=np.float32) / 255)
+    scrawled = image + opacity * hidden * (1 - image)
+    return scrawled if file < 0.3 else through_file(scrawled, round(quality))
+
+
+def _curve(
+    draw: ImageDraw.ImageDraw, height: int, width: int, pen: float, generator: torch.Generator
+) -> None:
+    """A brush's walk, or more than one, as a pen of this width: short side = 1."""
+    (number,) = uniform(generator, (6, 40))
+    for x0, y0, x1, y1, brush in walks(height, width, generator)[: int(number)]:
+        paint(draw, (x0, y0, x1, y1, brush * pen / MIDDLE_BRUSH), 2 * min(height, width))
+
+
+def _bent_line(
+    draw: ImageDraw.ImageDraw, height: int, width: int, pen: float, generator: torch.Generator
+) -> None:
+    (corners,) = uniform(generator, (2, 6))
+    ends = uniform(generator, *[(0, 2 * width), (0, 2 * height)] * int(corners))
+    draw.line(ends, fill=255, width=max(2, round(2 * min(height, width) * pen)))
+
+
+def _word(
+    draw: ImageDraw.ImageDraw, height: int, width: int, pen: float, generator: torch.Generator
+) -> None:
+    size, length, x, y = uniform(generator, (0.05, 0.2), (2, 14), (-0.2, 0.9), (-0.05, 0.95))
+    letters = torch.randint(len(LETTERS), (int(length),), generator=generator).tolist()
+    draw.text(
+        (2 * width * x, 2 * height * y),
+        "".join(LETTERS[letter] for letter in letters),
+        fill=255,
+        font=ImageFont.load_default(2 * min(height, width) * size),
+    )

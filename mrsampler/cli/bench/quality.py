@@ -44,9 +44,10 @@ def add(benches: Any) -> None:
         "--tasks", nargs="+", metavar="TASK", help="only these (default: all of the checkpoint's)"
     )
     command.add_argument(
-        "--camera",
+        "--wild",
         action="store_true",
-        help="noisy photos have a camera's noise: coarser, more in the light, JPEG-compressed",
+        help="damaged as photos from anywhere are: a camera's noise, rain of any streaks, thin "
+        "lines and letters, JPEG-compressed after; tasks that have no such form are left out",
     )
     command.add_argument(
         "--field",
@@ -80,13 +81,14 @@ FIELD = Table(
 def run(args: argparse.Namespace) -> int:
     from mrsampler import TASKS, checkpoints, folder
     from mrsampler.bench.quality import quality
+    from mrsampler.degradations import WILD
     from mrsampler.solvers import BudgetError
 
     tables.check_out(args.out)
     if args.card:
         options.check_card(args)
-        if args.tasks or args.camera:
-            raise CommandError("the card is of all tasks as they are: no --tasks, no --camera")
+        if args.tasks or args.wild:
+            raise CommandError("the card is of all tasks as they are: no --tasks, no --wild")
     files.check_folder(args.images)
     paths = folder.pictures(args.images)[: args.photos]
     if not paths:
@@ -98,6 +100,10 @@ def run(args: argparse.Namespace) -> int:
     tasks = args.tasks or restorer.tasks
     if foreign := set(tasks) - set(restorer.tasks):
         raise CommandError(f"{restorer.checkpoint.name} has no task {', '.join(sorted(foreign))}")
+    if args.wild:
+        tasks = [task for task in tasks if task in WILD]
+        if not tasks:
+            raise CommandError(f"--wild is for {', '.join(WILD)} alone")
     photos = [files.read(path).within(args.largest_side).rgb for path in paths]
     table = FIELD if args.field else QUALITY
     measured = quality(
@@ -106,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         tasks,
         severity=args.severity,
         field=args.field,
-        camera=args.camera,
+        wild=args.wild,
         **sampler,
     )
     gained = (row | {"gain": float(row["restored"]) - float(row["degraded"])} for row in measured)
@@ -120,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         "largest_side": args.largest_side,
         "severity": args.severity,
     }
-    settings |= sampler | ({"camera": True} if args.camera else {})
+    settings |= sampler | ({"wild": True} if args.wild else {})
     mean = _mean(rows, table)
     print(table.line(mean))
     if args.out is not None:
