@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from chromium import ARTEFACTS, ASKED, ROOT, explorer, noted, opened, settled
 from PIL import Image
@@ -112,10 +113,12 @@ WATCH = """() => {
   new MutationObserver((changes) => changes.forEach((c) => c.removedNodes.forEach((n) => {
     if (n.nodeName === 'IMG') window.seen.removed++;
   }))).observe(document.querySelector('.panels'), {childList: true, subtree: true});
-  const plot = document.querySelector('.plot');
+  const canvas = document.querySelector('.canvas');
   window.watcher = setInterval(() => {
     window.seen.states.add(document.body.dataset.run);
-    if (plot.data) window.seen.points.push(plot.data.slice(0, 2).map((t) => t.x.length));
+    if (!canvas.classList.contains('sketched')) return;
+    const lines = [...canvas.querySelectorAll('.sketch .line')];
+    window.seen.points.push(lines.map((line) => line.querySelectorAll('circle').length));
   }, 30);
 }"""
 
@@ -147,8 +150,8 @@ def test_a_race_streams_both_samplers_and_their_trajectories(page):
     assert seen["removed"] == 0, "an image was replaced instead of updated: it flickers"
     final = page.evaluate("document.querySelector('.plot').data.map(t => t.x.length)")
     assert final[:2] == [7, 13], "x_T and one point an evaluation"
-    grown = [b for a, b in seen["points"] if a >= 1]
-    assert grown == sorted(grown)
+    grown = [drawn for drawn in seen["points"] if drawn]
+    assert grown == sorted(grown) and len({b for a, b in grown}) >= 3
     assert (count(page, "a"), count(page, "b")) == (6, 12)
     rows = page.locator(".results tbody tr")
     expect(rows).to_have_count(3)
@@ -247,6 +250,67 @@ def test_in_space_the_marks_move_without_the_scene_being_drawn_anew(raced):
       .flatMap(t => [t.line.color, ...t.marker.color])""")
     assert all(re.fullmatch(r"rgb\(\d+,\d+,\d+\)", colour) for colour in colours), "WebGL adds up"
     raced.screenshot(path=ARTEFACTS / "space.png", full_page=True)
+
+
+DRAWN = """() => [...document.querySelectorAll('.canvas')].map((canvas) => {
+  const sketched = canvas.classList.contains('sketched');
+  const all = (theirs, ours) => [...canvas.querySelectorAll(sketched ? ours : theirs)];
+  const origin = canvas.getBoundingClientRect();
+  const middle = (element) => {
+    const { x, y, width, height } = element.getBoundingClientRect();
+    return [x - origin.x + width / 2, y - origin.y + height / 2];
+  };
+  const named = (text) => [text.textContent.replace(/\\u200b/g, '').trim(), middle(text)];
+  const order = ([a, [x, y]], [b, [u, v]]) => a.localeCompare(b) || x - u || y - v;
+  const words = all('.plot text', '.sketch text').map(named).filter(([text]) => text).sort(order);
+  const grid = all('.gridlayer path', '.sketch > path').map((path) => ['', middle(path)]);
+  const onLine = (point) => sketched || point.closest('.trace').__data__[0].trace.customdata;
+  return {
+    sketched,
+    text: words.map(([text]) => text),
+    words: words.map(([, place]) => place),
+    grid: grid.sort(order).map(([, place]) => place),
+    dots: all('.points path', '.line circle').filter(onLine).map(middle),
+  };
+})"""
+
+
+@pytest.mark.parametrize("shown", ["metric=psnr", "metric=to_sample", "against=plane"])
+def test_a_running_race_is_sketched_where_plotly_draws_it(raced, shown):
+    raced.locator(f"[data-{shown}]").click()
+    raced.wait_for_timeout(500)  # plotly draws in several turns
+    drawn = raced.evaluate(DRAWN)
+    again = "document.body.classList.toggle('again')"  # as a change of theme
+    raced.evaluate(f"window.kept = window.Plotly; window.Plotly = undefined; {again}")
+    raced.wait_for_function("document.querySelectorAll('.sketched').length === 2")
+    sketched = raced.evaluate(DRAWN)
+    raced.evaluate(f"window.Plotly = window.kept; {again}")
+    raced.wait_for_function("document.querySelectorAll('.sketched').length === 0")
+    for ours, theirs in zip(sketched, drawn, strict=True):
+        assert ours["sketched"] and not theirs["sketched"]
+        assert ours["text"] == theirs["text"]
+        for part in ("words", "grid", "dots"):
+            assert len(ours[part]) == len(theirs[part]) > 0
+            assert np.abs(np.subtract(ours[part], theirs[part])).max() < 1, part
+
+
+def test_under_the_pointer_the_plot_of_a_running_race_is_plotlys(page):
+    choose_example(page, 1)
+    slide(page, "NFE", 100)
+    slide(page, "Baseline NFE", 100)
+    page.locator("#run").click()
+    flat = page.locator(".canvas").first
+    flat.scroll_into_view_if_needed()
+    expect(flat).to_have_class(re.compile("sketched"))
+    flat.hover()
+    expect(flat).not_to_have_class(re.compile("sketched"), timeout=30_000)
+    page.wait_for_function("document.querySelector('.plot').data?.[1].x.length > 1")
+    page.mouse.move(0, 0)
+    expect(flat).to_have_class(re.compile("sketched"))
+    assert page.locator("body").get_attribute("data-run") == "running"
+    page.locator("#stop").click()
+    wait_for_state(page, "stopped")
+    expect(flat).not_to_have_class(re.compile("sketched"))
 
 
 def dot(page, plot, name, index):
@@ -715,8 +779,8 @@ def test_a_running_race_keeps_what_is_below_it_in_its_place(page):
         "+(document.querySelector('[data-panel=b] .count em')?.textContent || 0) >= 5"
         " && document.body.dataset.run === 'running'"
     )
-    page.wait_for_function(  # the plot takes but a part of the time, and grows seldom
-        "document.querySelector('.plot').data[1].x.length > 5"
+    page.wait_for_function(
+        "document.querySelectorAll('.sketched .line')[1]?.querySelectorAll('circle').length > 5"
         " && document.body.dataset.run === 'running'",
         timeout=60_000,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,9 +178,19 @@ class TrajectoryPlot:
                 "gridcolor": GRID,
                 "zeroline": False,
                 "showticklabels": False,
-                **({"showbackground": False, "showspikes": False} if dimensions == 3 else {}),
+                **(
+                    {"showbackground": False, "showspikes": False}
+                    if dimensions == 3
+                    else {"dtick": _step(half / 2)}
+                ),
             }
         return axes
+
+
+def _step(most: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten up to `most`."""
+    decade = 10 ** math.floor(math.log10(most))
+    return max(n * decade for n in (1, 2, 5) if n * decade <= most)
 
 
 def free_side(

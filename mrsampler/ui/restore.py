@@ -555,6 +555,7 @@ def build() -> None:
         with gr.Column(elem_id="stage"):
             stage = panel(
                 "stage",
+                "sketch",
                 "trajectories",
                 "curves",
                 "player",

@@ -50,6 +50,8 @@ function span(id, values, log, least = 0) {
   const room = Math.max((high - low) * 0.08, (least - (high - low)) / 2) || 0.05;
   return low > high ? [0, 1] : [low - room, high + room];
 }
+// Ruled here, so that plotly's and the sketch's are the same.
+const ruled = (range, log = false) => (log ? { range, type: 'log', tickvals: TICKS } : { range, dtick: stepOf(range, 5) });
 const later = (y) => ({ text: busy() ? 'Known once the run has ended.' : '', showarrow: false, xref: 'paper', yref: 'paper', x: 0.5, y, font: { color: css('--body-text-color-subdued') } });
 const curve = new Canvas($('.curve'), () => {
   const all = lines();
@@ -73,8 +75,8 @@ const curve = new Canvas($('.curve'), () => {
       return { ...drawn, mode: 'lines+markers+text', text, textposition: 'top right', textfont: { color: ink, size: 12 }, cliponaxis: false };
     });
     if (!data.some((t) => t.x.length)) layout.annotations = [later(0.5)];
-    layout.xaxis = axis(METRICS[distortion].title.replace('↑', '→'), { range: span('x', data.flatMap((t) => t.x), false, LEAST[distortion]), ...unknown(data) });
-    layout.yaxis = axis(METRICS.swd.title, { range: span('y', data.flatMap((t) => t.y), false, LEAST.swd), ...unknown(data) });
+    layout.xaxis = axis(METRICS[distortion].title.replace('↑', '→'), { ...ruled(span('x', data.flatMap((t) => t.x), false, LEAST[distortion])), ...unknown(data) });
+    layout.yaxis = axis(METRICS.swd.title, { ...ruled(span('y', data.flatMap((t) => t.y), false, LEAST.swd)), ...unknown(data) });
     return { data, layout };
   }
   const x = against === 'seconds' ? (d) => d.state.seconds : (d) => d.state.nfe;
@@ -89,7 +91,7 @@ const curve = new Canvas($('.curve'), () => {
     const { title, log } = METRICS[name], mine = data.filter((t) => t.yaxis === (i ? 'y2' : 'y'));
     layout[i ? 'yaxis2' : 'yaxis'] = axis(title, {
       domain: names.length === 1 ? [0, 1] : i ? [0, 0.46] : [0.54, 1],
-      range: span(name, mine.flatMap((t) => t.y), log, LEAST[name]), nticks: 5, ...(log ? { type: 'log', tickvals: TICKS } : {}), ...unknown(mine),
+      ...ruled(span(name, mine.flatMap((t) => t.y), log, LEAST[name]), log), ...unknown(mine),
     });
   });
   if (names.length > 1) layout.xaxis.anchor = 'y2';

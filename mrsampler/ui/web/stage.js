@@ -136,7 +136,7 @@ function settle(state, fresh = false) {
   if (knobs) knobs.inert = busy(); // by keyboard, too
   controls();
   unlock();
-  setTimeout(() => { for (const canvas of [trajectories, curve]) if (fresh || canvas.due) canvas.draw(); else canvas.mark(); });
+  setTimeout(() => { for (const canvas of [trajectories, curve]) if (fresh || canvas.due || canvas.sketched) canvas.draw(); else canvas.mark(); });
   clearTimeout(watchdog);
   if (busy()) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.', 'failed'), 180000);
 }

@@ -18,14 +18,34 @@ const SHARE = 0.02;
 class Canvas {
   // `make` returns { data, layout }, or null for an empty canvas.
   constructor(plot, make) {
-    const over = document.createElementNS(SVG, 'svg');
+    const over = document.createElementNS(SVG, 'svg'), pane = document.createElementNS(SVG, 'svg'), canvas = plot.parentElement;
     over.classList.add('now');
-    Object.assign(this, { plot, make, over, drawing: false, again: false, wired: false, rested: 0, due: null });
+    pane.classList.add('sketch');
+    for (const name of ['role', 'aria-label']) pane.setAttribute(name, plot.getAttribute(name));
+    plot.after(pane);
+    Object.assign(this, { plot, make, over, pane, canvas, size: [0, 0], near: false, sketched: null, drawing: false, again: false, wired: false, rested: 0, due: null });
+    new ResizeObserver(([{ contentRect }]) => {
+      this.size = [contentRect.width, contentRect.height];
+      if (this.sketched) this.draw();
+    }).observe(plot);
+    for (const [event, near] of [['pointerenter', true], ['pointerleave', false]]) {
+      canvas.addEventListener(event, () => {
+        this.near = near;
+        if (busy()) this.draw();
+      });
+    }
+  }
+  // While a race runs, as while plotly is not there, a plane is only sketched; but not under the
+  // pointer, which may want to know more of a point.
+  get light() {
+    if (this === trajectories && dims === 3) return false;
+    return !window.Plotly || ((busy() || stage.dataset.state === 'recording') && !this.near);
   }
   // A redraw is plotly's, of everything. While a race runs it may have a SHARE of the time, for the
   // network may be on the same cores: what comes sooner is drawn at the next turn.
   async draw() {
     if (this.drawing) { this.again = true; return; }
+    if (this.light) { this.sketch(); return; }
     if (!window.Plotly) return;
     const rest = this.rested - performance.now();
     if (busy() && rest > 0) {
@@ -38,12 +58,13 @@ class Canvas {
     const began = performance.now();
     try {
       const figure = this.make();
-      this.plot.parentElement.classList.toggle('blank', !figure);
+      this.canvas.classList.toggle('blank', !figure);
       if (!figure) { this.clear(); return; }
       const { data, layout } = figure;
       layout.font = { ...layout.font, family: css('--font') || 'system-ui' };
       layout.hoverlabel = { font: { family: layout.font.family } };
       await Plotly.react(this.plot, data, layout, { displayModeBar: false, responsive: true, doubleClick: 'reset' });
+      this.shown(null);
       this.wire();
       this.follow();
     } finally {
@@ -56,21 +77,48 @@ class Canvas {
   clear() {
     Plotly.purge(this.plot);
     this.wired = false;
+    this.shown(null);
     this.over.replaceChildren();
+  }
+  sketch() {
+    clearTimeout(this.due);
+    this.due = null;
+    const figure = this.make(), { markup, scales } = figure && this.size[0] ? sketched(figure, ...this.size) : { markup: '' };
+    this.canvas.classList.toggle('blank', !figure);
+    this.pane.innerHTML = markup;
+    this.pane.after(this.over);
+    this.shown({ scales, lines: markup ? figure.data.filter((trace) => trace.customdata) : [] });
+    this.mark();
+  }
+  // What is seen: a sketch's lines and scales, or null for plotly's.
+  shown(sketched) {
+    this.sketched = sketched;
+    this.canvas.classList.toggle('sketched', Boolean(sketched));
+  }
+  get lines() {
+    return this.sketched?.lines || (this.plot._fullData || []).filter((trace) => trace.customdata);
+  }
+  // The dots of each line, as [line, index, element].
+  *dots() {
+    if (this.sketched) {
+      const groups = this.pane.querySelectorAll('.line');
+      for (const [i, line] of this.lines.entries()) for (const [at, dot] of groups[i].querySelectorAll('circle').entries()) yield [line, at, dot];
+      return;
+    }
+    for (const group of this.plot.querySelectorAll('.scatterlayer .trace')) {
+      const line = group.__data__?.[0]?.trace;
+      if (line?.customdata) for (const dot of group.querySelectorAll('.points path')) yield [line, dot.__data__.i, dot];
+    }
   }
   // Where each line is now: drawn over the plot, for a redraw would take longer than a scrub may.
   mark() {
     this.over.replaceChildren();
-    for (const group of this.plot.querySelectorAll('.scatterlayer .trace')) {
-      const { customdata, name } = group.__data__?.[0]?.trace || {};
-      if (!customdata) continue;
-      const here = now(customdata.map((note) => note[0]), name), ahead = faint();
-      for (const point of group.querySelectorAll('.points path')) point.style.opacity = point.__data__.i > here ? ahead : 1;
-    }
-    const lines = (this.plot._fullData || []).filter((trace) => trace.customdata);
+    const { lines } = this, ahead = faint();
+    const reach = new Map(lines.map((line) => [line, now(line.customdata.map((note) => note[0]), line.name)]));
+    for (const [line, index, dot] of this.dots()) dot.style.opacity = index > reach.get(line) ? ahead : 1;
     for (const trace of lines) if (trace.type === 'scatter3d') this.past(trace);
     for (const trace of lines) {
-      const here = now(trace.customdata.map((note) => note[0]), trace.name), place = here < 0 ? null : this.place(trace, here);
+      const here = reach.get(trace), place = here < 0 ? null : this.place(trace, here);
       if (!place) continue;
       const onSample = trace.marker.symbol?.[here] === 'circle-open'; // inside its ring, or both are one
       this.put('circle', { cx: place[0], cy: place[1], r: onSample ? 3.5 : 6.5, fill: COLOURS[trace.name] });
@@ -88,6 +136,7 @@ class Canvas {
   }
   // A point of a line, in pixels of the plot.
   place(trace, index) {
+    if (this.sketched) return ['x', 'y'].map((name) => this.sketched.scales[trace[`${name}axis`] || name](trace[name][index]));
     const layout = this.plot._fullLayout;
     if (trace.type === 'scatter3d') {
       const { glplot, dataScale } = layout.scene?._scene || {};
@@ -210,7 +259,7 @@ const trajectories = new Canvas($('.plot:not(.curve)'), () => {
 });
 function turn(to) {
   dims = to;
-  if (window.Plotly) trajectories.clear();
+  if (window.Plotly) trajectories.clear(); // its marks, too
   trajectories.draw();
 }
 function drawBoth(anew = false) {
