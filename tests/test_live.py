@@ -24,7 +24,7 @@ from mrsampler.solvers import SOLVERS
 from mrsampler.ui import choices, live, restore, samplers, session
 from mrsampler.ui.figures import free_side
 from mrsampler.ui.frames import jpeg
-from mrsampler.ui.live import Entrant, LiveRace, lasting, measured
+from mrsampler.ui.live import Entrant, LiveRace, ended, lasting, measured
 from mrsampler.ui.turnstile import Turnstile
 
 ENTRANTS = [
@@ -190,6 +190,18 @@ def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_
         assert still.of_x.psnr == before.of_x.psnr
     sample = stills[-1]
     assert sample.of_x.ssim == pytest.approx(ssim(sample.x.image, TRUTH))
+
+
+def test_the_curve_of_a_stopped_run_goes_to_where_it_was_stopped():
+    entrants = [ENTRANTS[0], Entrant("b", "Posterior", "posterior", 100, "uniform-t")]
+    moments = race(Network(), entrants=entrants).moments()
+    made = [still for moment in moments for still in moment.stills if still.key == "b"]
+    stopped = ended(made[:31])
+    assert not made[30].judged, "the next to be judged would have been the 32nd"
+    whole = [s.nfe for s in measured(stopped, TRUTH) if s.of_x0 and s.of_x0.swd is not None]
+    assert whole[-3:] == [14, 21, 30]
+    assert live.distances(stopped)[-1] is not None
+    assert lasting(stopped)[-1].x0 is not None
 
 
 def test_the_plot_comes_at_once_and_at_the_end_and_seldomer_than_the_frames(monkeypatch):

@@ -292,6 +292,11 @@ class LiveRace:
         return step.t <= self._end
 
 
+def ended(stills: Sequence[Still]) -> list[Still]:
+    """The stills of one sampler whose run is over: the last is judged, wherever it was stopped."""
+    return [*stills[:-1], replace(stills[-1], judged=True)]
+
+
 def measured(stills: Sequence[Still], truth: Tensor) -> list[Still]:
     """The stills of one sampler with all of the quality of each x_0 that was kept, and of the
     sample. `truth` is (3, H, W), as large as they are.

@@ -23,7 +23,17 @@ from mrsampler.ui.components import PLOTLY, SEND, arrival_line, as_text, menu, p
 from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.frames import jpeg, within
 from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
-from mrsampler.ui.live import Entrant, Moment, Pin, Result, Still, distances, lasting, measured
+from mrsampler.ui.live import (
+    Entrant,
+    Moment,
+    Pin,
+    Result,
+    Still,
+    distances,
+    ended,
+    lasting,
+    measured,
+)
 from mrsampler.ui.memory import Memory, Run, digest
 from mrsampler.ui.quality import Judge, Quality, lesson
 from mrsampler.ui.repeat import Settings
@@ -199,6 +209,7 @@ def run(
         last = update | {"state": "finished" if finished else "stopped", "say": word}
         # The word first: to measure takes a while, to compress a large photo seconds.
         yield last, *nothing
+        kept.stills = {key: ended(stills) for key, stills in kept.stills.items()}
         if shown.truth is not None:
             truth = within(shown.truth)
             kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
