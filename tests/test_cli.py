@@ -203,6 +203,8 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("degrade photo.png --task noisy --out photo.png", "is the input itself"),
         ("degrade photo.png --task noisy --out nowhere/a.png", "there is no folder nowhere"),
         ("degrade photo.png half.png --task noisy", "one photo at a time"),
+        ("degrade photo.png --task hazy --wild", "--wild is for noisy, rainy, uncompleted alone"),
+        ("degrade --contact-sheet sheet.png photo.png --wild", "--wild does not go"),
         ("degrade missing.png --task noisy", "missing.png: there is no such file"),
         ("degrade empty --task noisy", "empty is a folder"),
         ("degrade --contact-sheet photo.png small.png photo.png", "small.png"),
@@ -594,6 +596,9 @@ def test_degrade_is_the_library_s(here, capsys):
     np.testing.assert_array_equal(pixels("photo-rainy.png"), photo.to_uint8(expected).numpy())
     assert cli.main([*argv[:-1], "4", "--out", "other.png"]) == 0
     assert (pixels("other.png") != pixels("photo-rainy.png")).any()
+    assert cli.main([*argv, "--wild", "--out", "wild.png"]) == 0
+    expected = mrs.degrade(clean, "rainy", 0.7, torch.Generator().manual_seed(3), wild=True)
+    np.testing.assert_array_equal(pixels("wild.png"), photo.to_uint8(expected).numpy())
 
 
 def test_degrade_keeps_alpha_and_profile_and_can_be_restored(here, restore):

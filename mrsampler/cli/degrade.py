@@ -27,6 +27,12 @@ def add(commands: Any) -> None:
         help="from 0, next to no damage, to 1 (default: 0.5; a contact sheet shows 0.2, 0.5, 1)",
     )
     command.add_argument(
+        "--wild",
+        action="store_true",
+        help="as photos from anywhere have it, not the task's benchmark: a camera's noise, rain of "
+        "any streaks, thin lines and letters; a JPEG file after",
+    )
+    command.add_argument(
         "--seed", type=options.seed, default=0, metavar="N", help="fixes all chance"
     )
     command.add_argument(
@@ -50,14 +56,17 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mrsampler import TASKS, degrade
+    from mrsampler.degradations import WILD
 
     if args.task not in TASKS:
         raise CommandError(f"unknown task {args.task!r}; choose from {', '.join(TASKS)}")
+    if args.wild and args.task not in WILD:
+        raise CommandError(f"--wild is for {', '.join(WILD)} alone")
     severity = 0.5 if args.severity is None else args.severity
     given = files.read(args.input[0])
     target = files.target(args.input, args.out, args.task)
     generator = torch.Generator().manual_seed(args.seed)
-    picture = given.image(degrade(given.rgb, args.task, severity, generator))
+    picture = given.image(degrade(given.rgb, args.task, severity, generator, wild=args.wild))
     note = files.save(picture, target)
     width, height = given.size
     print(f"wrote {target}: {width} x {height}, {args.task} at severity {severity:g}{note}")
@@ -68,8 +77,8 @@ def _contact_sheet(args: argparse.Namespace) -> int:
     from mrsampler import photo
     from mrsampler.degradations.contact_sheet import contact_sheet
 
-    for option in ("task", "out"):
-        if getattr(args, option) is not None:
+    for option in ("task", "out", "wild"):
+        if getattr(args, option):
             raise CommandError(f"--{option} does not go with --contact-sheet")
     photos = [photo.to_pil(files.read(path).rgb) for path in args.input]
     target = files.target(args.input, args.contact_sheet, "contact-sheet")
