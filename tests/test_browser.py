@@ -132,6 +132,16 @@ def test_a_recorded_race_plays_until_the_first_run(page):
     page.screenshot(path=ARTEFACTS / "opening.png", full_page=True)
 
 
+def test_with_reduced_motion_the_recorded_race_is_there_at_once_and_can_be_looked_at(
+    browser, address
+):
+    with visit(browser, address, still=True) as page:
+        wait_for_recording(page)
+        assert count(page, "b") == 100
+        page.wait_for_function("document.querySelectorAll('.sketched').length === 0")
+        assert dot(page, ".curve", "b", 3)
+
+
 def test_a_race_streams_both_samplers_and_their_trajectories(page):
     choose_example(page, 1)
     slide(page, "NFE", 6)
@@ -264,6 +274,14 @@ DRAWN = """() => [...document.querySelectorAll('.canvas')].map((canvas) => {
   const order = ([a, [x, y]], [b, [u, v]]) => a.localeCompare(b) || x - u || y - v;
   const words = all('.plot text', '.sketch text').map(named).filter(([text]) => text).sort(order);
   const grid = all('.gridlayer path', '.sketch > path').map((path) => ['', middle(path)]);
+  const inked = (element) => {
+    const style = getComputedStyle(element);
+    return ['fill', 'stroke'].map((of) => {
+      if (style[of] === 'none' || (of === 'stroke' && style.strokeWidth === '0px')) return 'none';
+      const [r, g, b, alpha = 1] = style[of].match(/[\\d.]+/g).map(Number);
+      return [r, g, b, (alpha * style[`${of}Opacity`]).toFixed(2)].join();
+    }).join(' ');
+  };
   const onLine = (point) => sketched || point.closest('.trace').__data__[0].trace.customdata;
   return {
     sketched,
@@ -271,11 +289,14 @@ DRAWN = """() => [...document.querySelectorAll('.canvas')].map((canvas) => {
     words: words.map(([, place]) => place),
     grid: grid.sort(order).map(([, place]) => place),
     dots: all('.points path', '.line circle').filter(onLine).map(middle),
+    ink: all('.points path', '.line circle').filter(onLine).map(inked),
   };
 })"""
 
 
-@pytest.mark.parametrize("shown", ["metric=psnr", "metric=to_sample", "against=plane"])
+@pytest.mark.parametrize(
+    "shown", ["metric=psnr", "metric=to_sample", "against=plane", "against=seconds"]
+)
 def test_a_running_race_is_sketched_where_plotly_draws_it(raced, shown):
     raced.locator(f"[data-{shown}]").click()
     raced.wait_for_timeout(500)  # plotly draws in several turns
@@ -289,6 +310,7 @@ def test_a_running_race_is_sketched_where_plotly_draws_it(raced, shown):
     for ours, theirs in zip(sketched, drawn, strict=True):
         assert ours["sketched"] and not theirs["sketched"]
         assert ours["text"] == theirs["text"]
+        assert ours["ink"] == theirs["ink"]
         for part in ("words", "grid", "dots"):
             assert len(ours[part]) == len(theirs[part]) > 0
             assert np.abs(np.subtract(ours[part], theirs[part])).max() < 1, part
@@ -307,10 +329,35 @@ def test_under_the_pointer_the_plot_of_a_running_race_is_plotlys(page):
     page.wait_for_function("document.querySelector('.plot').data?.[1].x.length > 1")
     page.mouse.move(0, 0)
     expect(flat).to_have_class(re.compile("sketched"))
+    flat.hover()  # again: until plotly's next turn the sketch goes on
+    grown = "document.querySelectorAll('.sketch .line')[1]?.querySelectorAll('circle').length"
+    before = page.evaluate(grown)
+    page.wait_for_function(f"{grown} > {before}")
+    page.mouse.move(0, 0)
     assert page.locator("body").get_attribute("data-run") == "running"
     page.locator("#stop").click()
     wait_for_state(page, "stopped")
     expect(flat).not_to_have_class(re.compile("sketched"))
+
+
+def ticks(page):
+    return page.locator(".curve .ytick text").all_text_contents()
+
+
+def test_a_zoom_is_ruled_by_its_own_steps_and_undone_by_a_double_click(raced):
+    whole = ticks(raced)
+    assert len(whole) >= 2
+    box = raced.locator(".curve .nsewdrag").first.bounding_box()
+    middle, top = box["x"] + box["width"] / 2, box["y"] + 0.45 * box["height"]
+    raced.mouse.move(middle, top)
+    raced.mouse.down()
+    raced.mouse.move(middle + 40, top + 30, steps=4)
+    raced.mouse.up()
+    raced.wait_for_timeout(300)
+    zoomed = ticks(raced)
+    assert len(zoomed) >= 2 and zoomed != whole
+    raced.mouse.dblclick(middle, top)
+    expect(raced.locator(".curve .ytick text")).to_have_text(whole)
 
 
 def dot(page, plot, name, index):
@@ -719,7 +766,7 @@ def test_stop_ends_a_long_run_within_two_evaluations(page, tmp_path):
     slide(page, "NFE", 100)
     page.locator("#run").click()
     page.wait_for_function(
-        "+(document.querySelector('[data-panel=a] .count em')?.textContent || 0) >= 3"
+        "+(document.querySelector('[data-panel=a] .count em')?.textContent || 0) >= 7"
         " && document.body.dataset.run === 'running'",
         timeout=60_000,
     )
@@ -737,6 +784,12 @@ def test_stop_ends_a_long_run_within_two_evaluations(page, tmp_path):
     page.wait_for_selector("body[data-outcome=there]", timeout=60_000)
     reached = count(page, "a")
     expect(page.locator(".take .note")).to_contain_text(f"Stopped at {reached} NFE")
+    # Of the sixth and the ninth all is measured, and of where it was stopped.
+    page.wait_for_function(
+        """reached => document.querySelector('.curve').data?.find((t) => t.name === 'a')
+        .customdata.at(-1)[0] === reached""",
+        arg=reached,
+    )
     expect(page.get_by_role("button", name="command", exact=True)).to_be_disabled()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Python", exact=True).click()

@@ -52,7 +52,8 @@ def degrade(
     severity: 0 (next to no damage) to 1 (the heavy end of the task's benchmark).
     generator: a CPU generator, the only source of chance; without one every call differs.
     wild: the damage of photos from anywhere, of the tasks in WILD: a camera's noise, rain of any
-        streaks, thin lines and letters; a JPEG file after.
+        streaks, thin lines and letters; mostly a JPEG file after. Even at 0 that file's losses
+        stay, and one line or word.
 
     Returns a new tensor in [0, 1] with the shape, dtype and device of `image`. With the same seed,
     a higher severity is more of the same damage. Raises TypeError for what is not a tensor (or a

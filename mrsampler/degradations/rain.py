@@ -106,7 +106,7 @@ def wild_rain(image: Tensor, severity: float, generator: torch.Generator) -> Ten
         *logarithms, taper = uniform(
             generator, (4.6, 7.8), (1.6, 4.4), (-1.0, 0.9), (-1.2, 1.1), (0.1, 1)
         )
-        # 100 to 2,400, of 5 to 80 pixels, 0.4 to 2.5 wide
+        # at most 100 to 2,400, from 5 to 80 pixels long, 0.4 to 2.5 wide
         number, length, across, opacity = map(math.exp, logarithms)
         number = min(number, MOST_RAIN / (length * max(1, 2.5 * across)))
         layer = Layer(round(number), (length, 1.6 * length), across, opacity, taper)

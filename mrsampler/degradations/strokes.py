@@ -95,7 +95,7 @@ def strokes(image: Tensor, severity: float, generator: torch.Generator) -> Tenso
 def scrawl(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] with what people put over photos; most become a JPEG file after.
 
-    White, or nearly: a thin pen's curves, straight lines, or words.
+    White, or nearly: a thin pen's curves, straight lines, or words; one at least.
     """
     _, height, width = image.shape
     share, pen, opacity, file, quality = uniform(

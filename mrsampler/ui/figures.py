@@ -190,7 +190,7 @@ class TrajectoryPlot:
 def _step(most: float) -> float:
     """The largest of 1, 2 and 5 times a power of ten up to `most`."""
     decade = 10 ** math.floor(math.log10(most))
-    return max(n * decade for n in (1, 2, 5) if n * decade <= most)
+    return max(n * decade for n in (1, 2, 5) if n * decade <= most * (1 + 1e-9))
 
 
 def free_side(

@@ -16,7 +16,8 @@ function lines() {
 }
 // One line's points: its predictions, then its sample.
 function points(line, names) {
-  const whole = (state, of) => names.every((name) => value(state, name, of) !== null);
+  const drawn = (v, { log }) => v !== null && !(log && v <= 0);
+  const whole = (state, of) => names.every((name) => drawn(value(state, name, of), METRICS[name]));
   const dots = line.states.filter((s) => s.step && whole(s)).map((state) => ({ state, of: 'of_x0' }));
   const last = line.states.at(-1);
   if (last.done && !names.includes('to_sample') && whole(last, 'of_x')) dots.push({ state: last, of: 'of_x' });

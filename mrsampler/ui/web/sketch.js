@@ -12,6 +12,7 @@ function scaleOf(axis, from, to) {
   return (value) => from + (to - from) * (numberOf(axis, value) - low) / (high - low);
 }
 function ticksOf({ range: [low, high], type, tickvals, dtick }) {
+  if (!tickvals && !dtick) return [];
   if (tickvals) return tickvals.filter((value) => { const at = numberOf({ type }, value); return at >= low && at <= high; });
   const first = Math.ceil(low / dtick - 1e-6);
   return Array.from({ length: Math.floor(high / dtick + 1e-6) - first + 1 }, (_, i) => +((first + i) * dtick).toPrecision(12));
@@ -59,13 +60,13 @@ function sketched({ data, layout }, width, height) {
     for (const value of ticksOf(xaxis)) if (between(scales.x(value), l, right)) line(`M${scales.x(value)},${from}V${to}`, xaxis.gridcolor);
     for (const value of ticksOf(axis)) {
       if (between(scale(value), from, to)) line(`M${l},${scale(value)}H${right}`, axis.gridcolor);
-      if (named) parts.push(lettering(l - 1, scale(value) + 4.2, `${value}`, { fill: axis.color, anchor: 'end' }));
+      if (named) parts.push(lettering(l - 1, scale(value) + 4.2, `${value}`.replace('-', '−'), { fill: axis.color, anchor: 'end' }));
     }
     const x = l - 10 - TITLE * (named ? 2 : 1.5), y = (from + to) / 2;
     parts.push(lettering(x, y, axis.title.text, { fill: axis.color, size: TITLE, more: `transform="rotate(-90,${x},${y})"` }));
   }
   const named = xaxis.showticklabels !== false;
-  if (named) for (const value of ticksOf(xaxis)) parts.push(lettering(scales.x(value), bottom + 13, `${value}`, { fill: xaxis.color }));
+  if (named) for (const value of ticksOf(xaxis)) parts.push(lettering(scales.x(value), bottom + 13, `${value}`.replace('-', '−'), { fill: xaxis.color }));
   parts.push(lettering((l + right) / 2, Math.min(bottom + 10 + TITLE * (named ? 3 : 2), height - 3), xaxis.title.text, { fill: xaxis.color, size: TITLE }));
   for (const { text, y, font } of layout.annotations || []) parts.push(lettering((l + right) / 2, bottom - y * (bottom - t) + 4, text, { fill: font.color }));
   for (const trace of data) {

@@ -136,7 +136,7 @@ function settle(state, fresh = false) {
   if (knobs) knobs.inert = busy(); // by keyboard, too
   controls();
   unlock();
-  setTimeout(() => { for (const canvas of [trajectories, curve]) if (fresh || canvas.due || canvas.sketched) canvas.draw(); else canvas.mark(); });
+  setTimeout(() => { for (const canvas of [trajectories, curve]) if (fresh || canvas.due || (canvas.sketched && !canvas.light)) canvas.draw(); else canvas.mark(); });
   clearTimeout(watchdog);
   if (busy()) watchdog = setTimeout(() => fail('No news from the server for three minutes: the connection may be lost. Reload the page to go on.', 'failed'), 180000);
 }
@@ -214,7 +214,7 @@ async function playRecording() {
   const still = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
   const next = (index) => {
     recording = still || index + 1 >= updates.length ? null : setTimeout(next, 110, index + 1);
-    apply(updates[index], recording || still ? 'recording' : 'recorded');
+    apply(updates[index], recording || (still && index + 1 < updates.length) ? 'recording' : 'recorded');
     if (still && index + 1 < updates.length) next(index + 1);
   };
   next(0);

@@ -23,23 +23,23 @@ class Canvas {
     pane.classList.add('sketch');
     for (const name of ['role', 'aria-label']) pane.setAttribute(name, plot.getAttribute(name));
     plot.after(pane);
-    Object.assign(this, { plot, make, over, pane, canvas, size: [0, 0], near: false, sketched: null, drawing: false, again: false, wired: false, rested: 0, due: null });
+    Object.assign(this, { plot, make, over, pane, canvas, size: [0, 0], near: false, zoomed: false, stale: false, sketched: null, drawing: false, again: false, wired: false, rested: 0, due: null });
     new ResizeObserver(([{ contentRect }]) => {
       this.size = [contentRect.width, contentRect.height];
       if (this.sketched) this.draw();
     }).observe(plot);
     for (const [event, near] of [['pointerenter', true], ['pointerleave', false]]) {
-      canvas.addEventListener(event, () => {
-        this.near = near;
-        if (busy()) this.draw();
+      canvas.addEventListener(event, ({ pointerType }) => {
+        this.near = near && pointerType !== 'touch';
+        if (Boolean(this.sketched) !== this.light) this.draw();
       });
     }
   }
-  // While a race runs, as while plotly is not there, a plane is only sketched; but not under the
-  // pointer, which may want to know more of a point.
+  // While a race runs, as while plotly is not there, a plane is only sketched; but not what is zoomed,
+  // nor under the pointer, which may want to know more of a point.
   get light() {
     if (this === trajectories && dims === 3) return false;
-    return !window.Plotly || ((busy() || stage.dataset.state === 'recording') && !this.near);
+    return !window.Plotly || ((busy() || stage.dataset.state === 'recording') && !this.near && !this.zoomed);
   }
   // A redraw is plotly's, of everything. While a race runs it may have a SHARE of the time, for the
   // network may be on the same cores: what comes sooner is drawn at the next turn.
@@ -49,6 +49,7 @@ class Canvas {
     if (!window.Plotly) return;
     const rest = this.rested - performance.now();
     if (busy() && rest > 0) {
+      if (this.sketched) this.sketch(); // until then
       this.due ??= setTimeout(() => { this.due = null; this.draw(); }, rest);
       return;
     }
@@ -59,14 +60,18 @@ class Canvas {
     try {
       const figure = this.make();
       this.canvas.classList.toggle('blank', !figure);
-      if (!figure) { this.clear(); return; }
+      if (!figure || this.stale) this.clear();
+      if (!figure) return;
       const { data, layout } = figure;
+      // Copies: a zoom writes into plotly's.
+      this.axes = Object.entries(layout).filter(([, { dtick }]) => dtick).map(([name, { range, dtick }]) => [name, { range: [...range], dtick }]);
       layout.font = { ...layout.font, family: css('--font') || 'system-ui' };
       layout.hoverlabel = { font: { family: layout.font.family } };
       await Plotly.react(this.plot, data, layout, { displayModeBar: false, responsive: true, doubleClick: 'reset' });
       this.shown(null);
       this.wire();
       this.follow();
+      this.rule();
     } finally {
       this.drawing = false;
       const ended = performance.now();
@@ -75,20 +80,31 @@ class Canvas {
     }
   }
   clear() {
-    Plotly.purge(this.plot);
-    this.wired = false;
+    window.Plotly?.purge(this.plot);
+    this.wired = this.zoomed = this.stale = false;
     this.shown(null);
     this.over.replaceChildren();
   }
   sketch() {
     clearTimeout(this.due);
     this.due = null;
-    const figure = this.make(), { markup, scales } = figure && this.size[0] ? sketched(figure, ...this.size) : { markup: '' };
+    const figure = this.make();
+    if (!figure) this.stale = true; // what plotly has is of an earlier run
+    const { markup, scales } = figure && this.size[0] ? sketched(figure, ...this.size) : { markup: '' };
     this.canvas.classList.toggle('blank', !figure);
     this.pane.innerHTML = markup;
     this.pane.after(this.over);
     this.shown({ scales, lines: markup ? figure.data.filter((trace) => trace.customdata) : [] });
     this.mark();
+  }
+  // By the figure's own steps a zoom might have no line at all.
+  rule() {
+    const steps = this.axes.map(([name, { range, dtick }]) => {
+      const [low, high] = this.plot._fullLayout[name].range;
+      return [name, high - low < 0.6 * (range[1] - range[0]) ? stepOf([low, high], 5) : dtick];
+    });
+    const change = Object.fromEntries(steps.filter(([name, step]) => this.plot._fullLayout[name].dtick !== step).map(([name, step]) => [`${name}.dtick`, step]));
+    if (Object.keys(change).length) Plotly.relayout(this.plot, change);
   }
   // What is seen: a sketch's lines and scales, or null for plotly's.
   shown(sketched) {
@@ -185,6 +201,12 @@ class Canvas {
     if (this.wired) return;
     this.wired = true;
     this.plot.on('plotly_afterplot', () => this.mark()); // also after zooming
+    this.plot.on('plotly_relayout', (change) => {
+      if (!Object.keys(change).some((name) => /axis\d?\.(auto)?range/.test(name))) return;
+      this.zoomed = true;
+      this.rule();
+    });
+    this.plot.on('plotly_doubleclick', () => setTimeout(() => { this.zoomed = false; })); // told before
     this.plot.on('plotly_hover', ({ points: [point] }) => this.point(point));
     this.plot.on('plotly_unhover', () => this.point(null));
     this.plot.on('plotly_click', ({ points: [point] }) => {
@@ -259,7 +281,7 @@ const trajectories = new Canvas($('.plot:not(.curve)'), () => {
 });
 function turn(to) {
   dims = to;
-  if (window.Plotly) trajectories.clear(); // its marks, too
+  trajectories.clear();
   trajectories.draw();
 }
 function drawBoth(anew = false) {
