@@ -130,7 +130,7 @@ class Settings:
     """What is measured: `runs` short ones for memory, `repeats` races of these NFE, `loads`."""
 
     runs: int = 50
-    repeats: int = 7
+    repeats: int = 15
     loads: int = 5
     nfe: int = choices.NFE
     baseline_nfe: int = choices.BASELINE_NFE

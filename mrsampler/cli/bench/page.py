@@ -24,7 +24,7 @@ def add(benches: Any) -> None:
     command.set_defaults(command=run)
     for name, value, what in (
         ("--runs", 50, "short races for memory and cache"),
-        ("--repeats", 7, "races with and without the page, of which the median"),
+        ("--repeats", 15, "races with and without the page, of which the median"),
         ("--loads", 5, "visits, of which the median"),
         ("--nfe", 8, "of the sampler in those races"),
         ("--baseline-nfe", 100, "of the baseline"),
