@@ -205,6 +205,7 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("degrade photo.png half.png --task noisy", "one photo at a time"),
         ("degrade photo.png --task hazy --wild", "--wild is for noisy, rainy, uncompleted alone"),
         ("degrade --contact-sheet sheet.png photo.png --wild", "--wild does not go"),
+        ("degrade --contact-sheet sheet.png photo.png --out=", "--out does not go"),
         ("degrade missing.png --task noisy", "missing.png: there is no such file"),
         ("degrade empty --task noisy", "empty is a folder"),
         ("degrade --contact-sheet photo.png small.png photo.png", "small.png"),

@@ -78,7 +78,7 @@ def _contact_sheet(args: argparse.Namespace) -> int:
     from mrsampler.degradations.contact_sheet import contact_sheet
 
     for option in ("task", "out", "wild"):
-        if getattr(args, option):
+        if getattr(args, option) not in (None, False):
             raise CommandError(f"--{option} does not go with --contact-sheet")
     photos = [photo.to_pil(files.read(path).rgb) for path in args.input]
     target = files.target(args.input, args.contact_sheet, "contact-sheet")
