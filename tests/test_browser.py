@@ -144,8 +144,8 @@ def test_with_reduced_motion_the_recorded_race_is_there_at_once_and_can_be_looke
 
 def test_a_race_streams_both_samplers_and_their_trajectories(page):
     choose_example(page, 1)
-    slide(page, "NFE", 6)
-    slide(page, "Baseline NFE", 12)
+    slide(page, "NFE", 24)  # a quick machine tells of four moments a second only
+    slide(page, "Baseline NFE", 30)
     before = page.locator("[data-panel=a] .frame").bounding_box()
     page.evaluate(WATCH)
     page.locator("#run").click()
@@ -159,13 +159,13 @@ def test_a_race_streams_both_samplers_and_their_trajectories(page):
     assert seen["b"] >= 5, "the baseline's panel changed fewer than five times"
     assert seen["removed"] == 0, "an image was replaced instead of updated: it flickers"
     final = page.evaluate("document.querySelector('.plot').data.map(t => t.x.length)")
-    assert final[:2] == [7, 13], "x_T and one point an evaluation"
+    assert final[:2] == [25, 31], "x_T and one point an evaluation"
     grown = [drawn for drawn in seen["points"] if drawn]
     assert grown == sorted(grown) and len({b for a, b in grown}) >= 3
-    assert (count(page, "a"), count(page, "b")) == (6, 12)
+    assert (count(page, "a"), count(page, "b")) == (24, 30)
     rows = page.locator(".results tbody tr")
     expect(rows).to_have_count(3)
-    ours = re.compile(r"MR Sampler ODE d-2.*\b6\b.*\d\.\d\d", re.DOTALL)
+    ours = re.compile(r"MR Sampler ODE d-2.*\b24\b.*\d\.\d\d", re.DOTALL)
     expect(rows.nth(1)).to_have_text(ours, use_inner_text=True, timeout=20_000)
     expect(page.locator("#outcome")).to_be_visible()
     assert page.locator("#slider img").count() >= 2
