@@ -11,7 +11,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from mrsampler.degradations import TASKS, WILD, blur, degrade, haze, jpeg, low_light, noise, strokes
+from mrsampler.degradations import (
+    TASKS,
+    WILD,
+    blur,
+    degrade,
+    fields,
+    haze,
+    jpeg,
+    low_light,
+    noise,
+    strokes,
+)
 from mrsampler.degradations.contact_sheet import contact_sheet
 from mrsampler.degradations.light import from_linear, to_linear
 
@@ -203,7 +214,7 @@ def test_noise_is_white_with_the_stated_sigma():
 
 @pytest.mark.parametrize("spread", [0, 0.4, 0.8])
 def test_a_coarse_grain_is_no_weaker(spread):
-    grain = noise._coarse(torch.randn(3, 256, 256, generator=seeded()), spread)
+    grain = fields.coarse(torch.randn(3, 256, 256, generator=seeded()), spread)
     # 196,608 numbers: 4 standard errors of their deviation are 0.0064, and twice that where each
     # is nearly its neighbour's (at 0.8 pixels four are about one).
     assert abs(grain.std() - 1) < 0.013
@@ -237,7 +248,7 @@ def test_more_severity_is_a_lower_psnr_of_the_world_s_damage_too(task):
 
 
 def test_a_task_whose_photos_are_its_benchmarks_has_no_wild_form():
-    with pytest.raises(ValueError, match="No wild form of 'hazy'; they are noisy, rainy, uncom"):
+    with pytest.raises(ValueError, match="No wild form of 'hazy'; they are low-light, noisy,"):
         degrade(photo(), "hazy", 0.5, seeded(), wild=True)
 
 
@@ -343,6 +354,53 @@ def test_low_light_noise_is_photons_plus_amplifier():
         # five standard errors of a variance from n samples: 5 sqrt(2 / n)
         tolerance = 5 * math.sqrt(2 / channel.numel())
         assert channel.var().item() == pytest.approx(expected, rel=tolerance)
+
+
+def nights(image, count=24):
+    return [low_light.night(image, 0.7, seeded(seed)) for seed in range(count)]
+
+
+def test_a_night_has_lamps_in_some_photos_that_hardly_lose_any_light():
+    image = torch.full((3, 96, 96), 0.4)
+    image[:, 40:56, 40:56] = 0.9  # 2.8 % of the photo
+    kept, around = [], []
+    for night in nights(image):
+        kept.append(night[:, 42:54, 42:54].mean().item() / 0.9)
+        around.append(night[:, :16].mean().item() / 0.4)
+    # Half of the photos have any, and of these a few a strong one.
+    assert max(kept) > 0.7 and sum(share > 0.4 for share in kept) >= 4
+    assert np.median(kept) < 0.4 and np.median(around) < 0.3
+
+
+def test_a_night_is_lit_unevenly_where_low_light_is_as_dark_everywhere():
+    image = torch.full((3, 96, 96), 0.7)
+
+    def spread(photo):  # between the lightest and the darkest of nine parts
+        parts = to_linear(photo).mean(0).unfold(0, 32, 32).unfold(1, 32, 32).mean((2, 3))
+        return (parts.max() / parts.min().clamp_min(1e-4)).item()
+
+    assert np.median([spread(night) for night in nights(image)]) > 1.5
+    assert spread(degrade(image, "low-light", 0.7, seeded())) < 1.1
+
+
+def test_a_nights_light_is_mostly_warm():
+    warmth = []
+    for night in nights(torch.full((3, 96, 96), 0.7)):
+        red, _, blue = to_linear(night).mean((1, 2))
+        warmth.append((red / blue).log2().item())
+    assert np.mean(warmth) > 0.1
+    assert min(warmth) < 0 < max(warmth)
+
+
+def test_a_night_s_contrast_is_harder_only_where_it_is_dark():
+    image = torch.linspace(0.1, 0.9, 96 * 96).view(1, 96, 96).expand(3, -1, -1)
+    # Of severity 0 the file's losses are left, which cost a ramp next to nothing.
+    assert min(psnr(low_light.night(image, 0.0, seeded(k)), image) for k in range(8)) > 35
+
+
+def test_a_night_of_more_pixels_than_quantile_takes():
+    image = torch.full((3, 4100, 4100), 0.5)  # 2^24 is 4,096 squared
+    assert low_light.night(image, 0.5, seeded()).shape == image.shape
 
 
 def test_low_light_is_darker_and_nearly_black_at_the_end():

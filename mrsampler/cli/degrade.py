@@ -29,8 +29,8 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--wild",
         action="store_true",
-        help="as photos from anywhere have it, not the task's benchmark: a camera's noise, rain of "
-        "any streaks, thin lines and letters; a JPEG file after",
+        help="as photos from anywhere have it, not the task's benchmark: a night with lamps, a "
+        "camera's noise, rain of any streaks, thin lines and letters; a JPEG file after",
     )
     command.add_argument(
         "--seed", type=options.seed, default=0, metavar="N", help="fixes all chance"

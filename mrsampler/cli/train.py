@@ -137,8 +137,8 @@ def add(commands: Any) -> None:
         type=options.number(float, 0, 1),
         default=0.0,
         metavar="SHARE",
-        help="of the photos that are damaged as those from anywhere: a camera's noise, rain of "
-        "any streaks, thin lines and letters, JPEG-compressed after",
+        help="of the photos that are damaged as those from anywhere: a night with lamps, a "
+        "camera's noise, rain of any streaks, thin lines and letters, JPEG-compressed after",
     )
     command.add_argument(
         "--from",

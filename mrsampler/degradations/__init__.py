@@ -32,6 +32,7 @@ TASKS = tuple(DEGRADATIONS)
 
 # As photos come with it, where that differs from what the task's benchmark is made of.
 WILD: dict[str, Degradation] = {
+    "low-light": low_light.night,
     "noisy": noise.camera_noise,
     "rainy": rain.wild_rain,
     "uncompleted": strokes.scrawl,
@@ -51,9 +52,9 @@ def degrade(
     image: (3, H, W) floating point in [0, 1], H and W at least 32; it is not modified.
     severity: 0 (next to no damage) to 1 (the heavy end of the task's benchmark).
     generator: a CPU generator, the only source of chance; without one every call differs.
-    wild: the damage of photos from anywhere, of the tasks in WILD: a camera's noise, rain of any
-        streaks, thin lines and letters; mostly a JPEG file after. Even at 0 that file's losses
-        stay, and one line or word.
+    wild: the damage of photos from anywhere, of the tasks in WILD: a night with lamps, a camera's
+        noise, rain of any streaks, thin lines and letters; mostly a JPEG file after. Even at 0 that
+        file's losses stay, and one line or word.
 
     Returns a new tensor in [0, 1] with the shape, dtype and device of `image`. With the same seed,
     a higher severity is more of the same damage. Raises TypeError for what is not a tensor (or a

@@ -56,3 +56,12 @@ def gaussian_blur(field: Tensor, sigma: float) -> Tensor:
     padded = F.pad(field[None, None], (radius,) * 4, mode="replicate")
     rows = F.conv2d(padded, kernel.view(1, 1, -1, 1))
     return F.conv2d(rows, kernel.view(1, 1, 1, -1))[0, 0]
+
+
+def coarse(grain: Tensor, spread: float) -> Tensor:
+    """White noise (C, H, W) blurred by a Gaussian of `spread` pixels, its variance kept."""
+    weight = torch.exp(-0.5 * (torch.arange(-3.0, 4.0) / max(spread, 1e-3)).square())
+    weight = weight / weight.norm()
+    padded = F.pad(grain[:, None], (3, 3, 3, 3), mode="reflect")
+    across = F.conv2d(padded, weight.view(1, 1, 1, 7))
+    return F.conv2d(across, weight.view(1, 1, 7, 1))[:, 0]

@@ -1,14 +1,20 @@
 """Low-light: an underexposed raw frame, developed without brightening it."""
 
+import math
+
 import torch
 from torch import Tensor
 
-from .fields import uniform
+from .fields import coarse, fractal_noise, reduced_size, resize, uniform
+from .jpeg import through_file
 from .light import from_linear, to_linear
 
 MAX_STOPS = 7.0
 FULL_WELL = 1500.0  # electrons at white, at the high ISO of a night shot
 READ_NOISE = 1.5  # electrons
+MOST_LIT = 0.8  # of the darkness, in stops, that a pool of light takes away
+LUMA_SAMPLES = 2**20  # torch.quantile takes no more than 2^24
+WORST_FILE, BEST_FILE = 45, 97  # the encoder's quality
 
 
 def low_light(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
@@ -19,9 +25,60 @@ def low_light(image: Tensor, severity: float, generator: torch.Generator) -> Ten
     Severity 1 is as dark as the inputs of LOL (Wei et al., 2018).
     """
     stops, red, blue = uniform(generator, (0.9, 1.1), (-0.25, 0.25), (-0.25, 0.25))
-    exposure = 2 ** (-MAX_STOPS * severity**0.62 * stops)
-    cast = torch.tensor([2 ** (red * severity), 1.0, 2 ** (blue * severity)])
+    exposure, cast = _exposure(severity, stops), _cast(severity, red, blue)
     signal = to_linear(image) * (exposure * cast.clamp(max=1 / exposure))[:, None, None]
-    deviation = (signal / FULL_WELL + (READ_NOISE / FULL_WELL) ** 2).sqrt() * min(1, 4 * severity)
-    frame = signal + deviation * torch.randn(image.shape, generator=generator)
-    return from_linear(frame.clamp(0, 1))
+    grain = torch.randn(image.shape, generator=generator)
+    return from_linear(_exposed(signal, FULL_WELL, severity, grain))
+
+
+def night(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] as photos taken at night have it: not dark everywhere; a JPEG file after.
+
+    Up to `low_light`'s darkness beside pools of light and lamps that hardly lose any; mostly warm;
+    grain up to a pixel coarse, of any camera's; a harder contrast.
+    """
+    _, height, width = image.shape
+    stops, pools, lamps, red, blue, contrast, well, spread, quality = uniform(
+        generator,
+        (0.6, 1.1),
+        (0, 0.45),
+        (-1, 1),
+        (-0.3, 0.6),
+        (-0.7, 0.3),
+        (1, 1.3),
+        (5.5, 8.0),
+        (0, 1),
+        (WORST_FILE, BEST_FILE),
+    )
+    exposure, cast = _exposure(severity, stops), _cast(severity, red, blue)
+    field = fractal_noise(*reduced_size(height, width, 32), generator, cells=2, octaves=3)
+    lit = (pools * resize(field, height, width)).clamp(0, MOST_LIT)
+    luma = image.mean(0)
+    some = luma.flatten()[:: 1 + luma.numel() // LUMA_SAMPLES]
+    dim, bright = some.quantile(torch.tensor([0.95, 0.99])).tolist()
+    lamp = ((luma - dim) / max(bright - dim, 1e-3)).clamp(0, 1)
+    lit = torch.maximum(lit, max(0.0, lamps) * lamp)
+    light = (exposure ** (1 - lit) * cast[:, None, None]).clamp(max=1)
+    grain = coarse(torch.randn(image.shape, generator=generator), spread)
+    frame = _exposed(to_linear(image) * light, math.exp(well), severity, grain)
+    return through_file(from_linear(frame) ** (contrast ** _onset(severity)), round(quality))
+
+
+def _exposed(signal: Tensor, full_well: float, severity: float, grain: Tensor) -> Tensor:
+    """Linear light (3, H, W) as a sensor of this many electrons at white counts it, clipped."""
+    deviation = (signal / full_well + (READ_NOISE / full_well) ** 2).sqrt() * _onset(severity)
+    return (signal + deviation * grain).clamp(0, 1)
+
+
+def _exposure(severity: float, stops: float) -> float:
+    return 2 ** (-MAX_STOPS * severity**0.62 * stops)
+
+
+def _cast(severity: float, red: float, blue: float) -> Tensor:
+    """Of the light's colour, in stops at severity 1, (3,)."""
+    return torch.tensor([2 ** (red * severity), 1.0, 2 ** (blue * severity)])
+
+
+def _onset(severity: float) -> float:
+    """What is there in full unless the damage is next to none."""
+    return min(1, 4 * severity)

@@ -1,10 +1,10 @@
 """Noisy: additive white Gaussian noise, the standard test of denoisers; and a camera's."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mrsampler.degradations.jpeg import through_file
+from .fields import coarse
+from .jpeg import through_file
 
 MAX_SIGMA = 50 / 255
 COARSEST = 1.0  # pixels, the spread of a camera's grain
@@ -27,16 +27,7 @@ def camera_noise(image: Tensor, severity: float, generator: torch.Generator) -> 
     spread, light, grey, quality = torch.rand(4, generator=generator).tolist()
     *own, shared = torch.randn(4, *image.shape[1:], generator=generator)
     grain = (1 - grey) ** 0.5 * torch.stack(own) + grey**0.5 * shared
-    grain = _coarse(grain, COARSEST * spread)
+    grain = coarse(grain, COARSEST * spread)
     gain = torch.lerp(torch.ones_like(image), (2 * image).sqrt(), light)
     noisy = (image + severity * MAX_SIGMA * gain * grain).clamp(0, 1)
     return through_file(noisy, round(WORST_FILE + (BEST_FILE - WORST_FILE) * quality))
-
-
-def _coarse(grain: Tensor, spread: float) -> Tensor:
-    """White noise (3, H, W) blurred by a Gaussian of `spread` pixels, its variance kept."""
-    weight = torch.exp(-0.5 * (torch.arange(-3.0, 4.0) / max(spread, 1e-3)).square())
-    weight = weight / weight.norm()
-    padded = F.pad(grain[:, None], (3, 3, 3, 3), mode="reflect")
-    across = F.conv2d(padded, weight.view(1, 1, 1, 7))
-    return F.conv2d(across, weight.view(1, 1, 7, 1))[:, 0]

@@ -46,8 +46,9 @@ def add(benches: Any) -> None:
     command.add_argument(
         "--wild",
         action="store_true",
-        help="damaged as photos from anywhere are: a camera's noise, rain of any streaks, thin "
-        "lines and letters, JPEG-compressed after; tasks that have no such form are left out",
+        help="damaged as photos from anywhere are: a night with lamps, a camera's noise, rain of "
+        "any streaks, thin lines and letters, JPEG-compressed after; tasks that have no such form "
+        "are left out",
     )
     command.add_argument(
         "--field",
