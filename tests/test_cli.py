@@ -20,8 +20,9 @@ from fake_hub import encoder_file, network_file
 from PIL import Image, ImageCms
 
 import mrsampler as mrs
-from mrsampler import checkpoints, cli, folder, hub, photo, restorer
+from mrsampler import checkpoints, cli, examples, folder, hub, photo, restorer
 from mrsampler import train as training
+from mrsampler.cli import clean, files
 from mrsampler.cli import train as train_command
 from mrsampler.networks import IRSDEUNet, ResidualUNet
 from mrsampler.solvers import SOLVERS
@@ -863,6 +864,28 @@ def test_bench_quality_of_the_world_s_damage_is_of_the_tasks_that_have_it(here, 
     assert rows[0]["noisy"] != rows[1]["noisy"]
     assert "wild" not in tables[0]["settings"] and tables[1]["settings"]["wild"] is True
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("bench", ["quality", "speedup --seeds 1", "prediction --nfe 2"])
+def test_a_bench_without_a_folder_is_of_the_page_s_examples(here, checkpoint, calls, bench):
+    argv = ["bench", *bench.split(), "--photos", "1", "--largest-side", "32", "--tasks", "noisy"]
+    if bench == "prediction --nfe 2":
+        argv += ["--checkpoints", checkpoint, "--out", "table.json"]
+    else:
+        argv += ["--checkpoint", checkpoint, "--out", "table.json"]
+    assert cli.main(argv) == 0
+    assert calls and json.loads(Path("table.json").read_text())["rows"]
+    assert clean.paths(None) == [example.path for example in examples.examples()]
+
+
+@pytest.mark.parametrize("bench", ["order", "speedup", "prediction"])
+def test_a_plot_that_could_not_be_drawn_is_refused_before_anything_is_measured(
+    here, capsys, calls, monkeypatch, bench
+):
+    monkeypatch.setattr(files, "find_spec", lambda name: None)
+    said = refused(capsys, "bench", bench, "--plot", "figure.png")
+    assert "--plot needs matplotlib: pip install matplotlib" in said
+    assert calls == []
 
 
 def test_bench_quality_of_a_run_that_ends_early_is_one_line(here, checkpoint, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,17 @@ def check_writable(folder: Path) -> None:
         raise CommandError(f"there is no folder {folder} to write to")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise CommandError(f"the folder {folder} cannot be written to")
+
+
+def check_plot(target: Path | None) -> None:
+    """Refuses before the measurement what could not be drawn or written after it."""
+    if target is None:
+        return
+    if target.suffix.lower() not in (".png", ".svg"):
+        raise CommandError(f"--plot {target}: expected a file that ends in .png or .svg")
+    check_writable(target.parent)
+    if find_spec("matplotlib") is None:
+        raise CommandError("--plot needs matplotlib: pip install matplotlib")
 
 
 def make_folder(folder: Path) -> None:

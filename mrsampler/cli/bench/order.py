@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mrsampler.cli import files, tables
-from mrsampler.cli.errors import CommandError
 from mrsampler.cli.tables import Column, Table
 
 
@@ -42,16 +41,10 @@ def run(args: argparse.Namespace) -> int:
     from mrsampler.bench.order import DENSITIES, PROCESSES, order, plot
 
     tables.check_out(args.out)
-    if args.plot is not None:
-        if args.plot.suffix.lower() not in (".png", ".svg"):
-            raise CommandError(f"--plot {args.plot}: expected a file that ends in .png or .svg")
-        files.check_writable(args.plot.parent)
+    files.check_plot(args.plot)
     rows = ORDER.print(order(), len(ode_solvers()) * len(DENSITIES) * len(PROCESSES), "row")
     if args.plot is not None:
-        try:
-            plot(rows, args.plot)
-        except ImportError:
-            raise CommandError("--plot needs matplotlib: pip install matplotlib") from None
+        plot(rows, args.plot)
         print(f"wrote {args.plot}")
     if args.out is not None:
         ORDER.write(args.out, rows, {})

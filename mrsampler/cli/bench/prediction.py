@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from mrsampler.cli import files, loading, options, tables
+from mrsampler.cli import clean, files, loading, options, tables
 from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.tables import Column, Row, Table
 
@@ -38,27 +37,9 @@ def add(benches: Any) -> None:
         metavar="NAME",
         help="bundled ones or .safetensors files (default: a bundled one of each target)",
     )
-    command.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="a folder of clean photos"
-    )
-    command.add_argument(
-        "--photos",
-        type=options.count,
-        default=1,
-        metavar="N",
-        help="how many of them, in order of name, for each task",
-    )
+    clean.add_images(command, 1, ", in order of name, for each task")
+    clean.add_damage(command, 128)
     command.add_argument("--tasks", nargs="+", metavar="NAME", help="only these (default: all)")
-    command.add_argument(
-        "--largest-side",
-        type=options.number(int, 32),
-        default=128,
-        metavar="PIXELS",
-        help="larger photos are first scaled down to this",
-    )
-    command.add_argument(
-        "--severity", type=options.severity, default=0.5, metavar="S", help="of the damage, 0 to 1"
-    )
     command.add_argument(
         "--nfe", type=options.count, nargs="+", metavar="N", help="only these evaluations"
     )
@@ -95,21 +76,18 @@ STEPS = Table(
 
 
 def run(args: argparse.Namespace) -> int:
-    from mrsampler import TASKS, folder
+    from mrsampler import TASKS
     from mrsampler.bench import prediction
 
     tables.check_out(args.out)
-    _check_plot(args.plot)
-    files.check_folder(args.images)
-    paths = folder.pictures(args.images)[: args.photos]
-    if not paths:
-        raise CommandError(f"{args.images} holds no picture")
+    files.check_plot(args.plot)
+    paths = clean.paths(args.images)[: args.photos]
     tasks = list(dict.fromkeys(args.tasks or TASKS))
     nfes = sorted(set(args.nfe or prediction.NFES))
     if unknown := [task for task in tasks if task not in TASKS]:
         raise CommandError(f"unknown task {unknown[0]!r}; choose from {', '.join(TASKS)}")
     restorers = _load(args, tasks)
-    photos = [files.read(path).within(args.largest_side).rgb for path in paths]
+    photos = clean.read(paths, args.largest_side)
 
     def cases() -> Iterator[Case]:
         yield prediction.exact_case()
@@ -199,14 +177,3 @@ def _print(rows: list[Row], nfes: list[int]) -> None:
 
 def _steps_file(target: Path) -> Path:
     return target.with_stem(f"{target.stem}-steps")
-
-
-def _check_plot(target: Path | None) -> None:
-    """Raises CommandError unless it can be drawn and written: before it is measured."""
-    if target is None:
-        return
-    if target.suffix.lower() not in (".png", ".svg"):
-        raise CommandError(f"--plot {target}: expected a file that ends in .png or .svg")
-    files.check_writable(target.parent)
-    if find_spec("matplotlib") is None:
-        raise CommandError("--plot needs matplotlib: pip install matplotlib")

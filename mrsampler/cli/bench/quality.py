@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from mrsampler.cli import files, loading, options, tables
+from mrsampler.cli import clean, loading, options, tables
 from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.tables import Column, Row, Table
 
@@ -20,26 +19,8 @@ def add(benches: Any) -> None:
         "lost more than 0.5 dB.",
     )
     command.set_defaults(command=run)
-    command.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="a folder of clean photos"
-    )
-    command.add_argument(
-        "--photos",
-        type=options.count,
-        default=8,
-        metavar="N",
-        help="how many of them, in order of name",
-    )
-    command.add_argument(
-        "--largest-side",
-        type=options.number(int, 32),
-        default=256,
-        metavar="PIXELS",
-        help="larger photos are first scaled down to this",
-    )
-    command.add_argument(
-        "--severity", type=options.severity, default=0.5, metavar="S", help="of the damage, 0 to 1"
-    )
+    clean.add_images(command, 8, ", in order of name")
+    clean.add_damage(command, 256)
     command.add_argument(
         "--tasks", nargs="+", metavar="TASK", help="only these (default: all of the checkpoint's)"
     )
@@ -80,7 +61,7 @@ FIELD = Table(
 
 
 def run(args: argparse.Namespace) -> int:
-    from mrsampler import TASKS, checkpoints, folder
+    from mrsampler import TASKS, checkpoints
     from mrsampler.bench.quality import quality
     from mrsampler.degradations import WILD
     from mrsampler.solvers import BudgetError
@@ -90,10 +71,7 @@ def run(args: argparse.Namespace) -> int:
         options.check_card(args)
         if args.tasks or args.wild:
             raise CommandError("the card is of all tasks as they are: no --tasks, no --wild")
-    files.check_folder(args.images)
-    paths = folder.pictures(args.images)[: args.photos]
-    if not paths:
-        raise CommandError(f"{args.images} holds no picture")
+    paths = clean.paths(args.images)[: args.photos]
     sampler = options.sampler(args)
     restorer = loading.load(args, **sampler)
     if unknown := set(restorer.tasks) - set(TASKS):
@@ -105,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         tasks = [task for task in tasks if task in WILD]
         if not tasks:
             raise CommandError(f"--wild is for {', '.join(WILD)} alone")
-    photos = [files.read(path).within(args.largest_side).rgb for path in paths]
+    photos = clean.read(paths, args.largest_side)
     table = FIELD if args.field else QUALITY
     measured = quality(
         restorer,

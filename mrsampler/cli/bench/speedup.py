@@ -8,12 +8,11 @@ import hashlib
 import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from mrsampler.cli import files, loading, options, tables
+from mrsampler.cli import clean, files, loading, options, tables
 from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.tables import Column, Row, Table
 
@@ -37,16 +36,8 @@ def add(benches: Any) -> None:
         "draws again. For the seconds, let the machine do nothing else.",
     )
     command.set_defaults(command=run)
-    command.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="a folder of clean photos"
-    )
-    command.add_argument(
-        "--photos",
-        type=options.count,
-        default=2,
-        metavar="N",
-        help="how many of them a seed, in order of name",
-    )
+    clean.add_images(command, 2, " a seed, in order of name")
+    clean.add_damage(command, 128)
     command.add_argument(
         "--seeds",
         type=options.count,
@@ -55,16 +46,6 @@ def add(benches: Any) -> None:
         help="how often: each takes the next N photos, from the first again where there are no "
         "more, with damage, x_T and patches of its own; the tables have the means and their "
         "standard errors",
-    )
-    command.add_argument(
-        "--largest-side",
-        type=options.number(int, 32),
-        default=128,
-        metavar="PIXELS",
-        help="larger photos are first scaled down to this",
-    )
-    command.add_argument(
-        "--severity", type=options.severity, default=0.5, metavar="S", help="of the damage, 0 to 1"
     )
     command.add_argument("--tasks", nargs="+", metavar="TASK", help="only these (default: all)")
     command.add_argument(
@@ -116,16 +97,12 @@ SPEEDUP = Table(
 
 
 def run(args: argparse.Namespace) -> int:
-    from mrsampler import folder
     from mrsampler.bench.speedup import BASELINES, FAST, key, plan
 
     tables.check_out(args.out)
-    _check_plot(args.plot)
+    files.check_plot(args.plot)
     _check_samplers(args)
-    files.check_folder(args.images)
-    paths = folder.pictures(args.images)
-    if not paths:
-        raise CommandError(f"{args.images} holds no picture")
+    paths = clean.paths(args.images)
     spacing = {} if args.spacing is None else {"spacing": args.spacing}
     restorer = loading.load(args, **spacing)
     tasks = _tasks(args, restorer)
@@ -136,8 +113,7 @@ def run(args: argparse.Namespace) -> int:
     units = [(seed, task, run) for seed in range(args.seeds) for task in tasks for run in runs]
     todo = [unit for unit in units if unit not in done]
     if todo:
-        wanted = paths[: args.photos * args.seeds]
-        photos = [files.read(path).within(args.largest_side).rgb for path in wanted]
+        photos = clean.read(paths[: args.photos * args.seeds], args.largest_side)
         _measure(args, restorer, photos, todo, record)
     asked = set(units)
     rows = [row for row in record.rows if key(row) in asked]
@@ -177,17 +153,6 @@ def _measure(
                 bar.write(SPEEDUP.line(row), file=sys.stdout)
         except ArithmeticError as error:
             raise CommandError(reason(error)) from None
-
-
-def _check_plot(target: Path | None) -> None:
-    """Refuses before the measurement what `plot` could not write after it."""
-    if target is None:
-        return
-    if target.suffix.lower() not in (".png", ".svg"):
-        raise CommandError(f"--plot {target}: expected a file that ends in .png or .svg")
-    files.check_writable(target.parent)
-    if find_spec("matplotlib") is None:
-        raise CommandError("--plot needs matplotlib: pip install matplotlib")
 
 
 def _check_samplers(args: argparse.Namespace) -> None:
