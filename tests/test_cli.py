@@ -762,6 +762,7 @@ def test_optimise_writes_times_into_the_card_goes_on_and_restore_takes_them(
     assert [row["nfe"] for row in card["timesteps_measured"]] == [2, 3]
     for row in card["timesteps_measured"]:
         assert row["optimised"] <= row["hand_made"] + 0.001, "these photos are those fitted on"
+        assert row["measured_on"] == row["photos"]
     assert cli.main([*argv, "--nfe", "3"]) == 0
     assert "mine has them all" in capsys.readouterr().out
 

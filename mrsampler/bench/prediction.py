@@ -1,6 +1,6 @@
 """Noise against data prediction: what the network predicts and what the solver expands, apart.
 
-The target is the network's: noise, data or velocity, as its checkpoint was trained. The
+The target is the network's: noise, data, velocity or residual, as its checkpoint was trained. The
 parameterisation is the solver's: whether its Taylor polynomial in lambda, under the integral of the
 exact solution, is that of eps (mrs-*-n-*) or of x_0 (mrs-*-d-*). Any network's output is converted
 to either exactly; so each network is measured under both solvers.

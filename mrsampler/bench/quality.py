@@ -33,9 +33,9 @@ def quality(
     200). With `wild` the damage is as `degrade`'s of that name.
     Photo i of every task is degraded, and started from, seed i.
     """
-    names = ("degraded", "one", "restored", "worse") + ("at_50", "apart") * field
+    names = ("degraded", "one", "restored") + ("at_50", "apart") * field
     for task in tasks:
-        totals = dict.fromkeys(names, 0.0)
+        totals, worse = dict.fromkeys(names, 0.0), 0
         for seed, photo in enumerate(photos):
             generator = torch.Generator().manual_seed(seed)
             degraded = degrade(photo, task, severity, generator, wild=wild)
@@ -52,12 +52,13 @@ def quality(
             assert first.x0 is not None
             totals["one"] += psnr(first.x0[0].cpu(), photo)
             totals["restored"] += after
-            totals["worse"] += len(photos) * (after < before - 0.5)
+            worse += after < before - 0.5
             if field:
                 coarse, fine = (_solution(restorer, degraded, task, seed, n) for n in (50, 200))
                 totals["at_50"] += psnr(coarse, photo)
                 totals["apart"] += 255 * rmse(coarse, fine)
-        yield {"task": task} | {name: total / len(photos) for name, total in totals.items()}
+        means = {name: total / len(photos) for name, total in totals.items()}
+        yield {"task": task, "worse": worse} | means
 
 
 def _solution(restorer: Restorer, degraded: Tensor, task: str, seed: int, nfe: int) -> Tensor:

@@ -118,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
             print(FITTED.line(row), flush=True)
             row |= {
                 "photos": len(problem.mu),
+                "measured_on": len(other.mu),
                 "side": args.side,
                 "held_out": args.valid is not None,
             }
