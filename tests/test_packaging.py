@@ -71,6 +71,46 @@ def test_the_readme_shows_pictures_that_are_there_and_has_no_gap_left_to_fill():
     assert not re.search(r"[A-Z]{4,}_[A-Z]{4,}|TODO|TBD", text)
 
 
+def test_the_bundled_network_restores_every_task_by_what_its_card_measured():
+    """Floors, in dB gained at severity 0.5 over photos it never saw; the card is a command's."""
+    floors = {
+        "motion-blurry": 1.5,
+        "hazy": 8,
+        "jpeg-compressed": 1,
+        "low-light": 9,
+        "noisy": 6.5,
+        "raindrop": 2.5,
+        "rainy": 7,
+        "shadowed": 3,
+        "snowy": 5,
+        "uncompleted": 9,
+    }
+    card = checkpoints.read_card("bundled")
+    settings, rows = card["held_out_settings"], card["held_out"]
+    assert (settings["photos"], settings["severity"], settings["largest_side"]) == (20, 0.5, 256)
+    assert (settings["solver"], settings["nfe"]) == ("mrs-ode-d-2", 10)
+    assert [row["task"] for row in rows] == list(floors)
+    for row in rows:
+        assert row["gain"] >= floors[row["task"]]
+        assert row["gain"] == pytest.approx(row["restored"] - row["degraded"], abs=0.015)
+    assert sum(row["worse"] for row in rows) <= 5
+
+
+def test_the_readme_s_table_of_quality_is_the_cards():
+    rows = {
+        name: {row["task"]: row for row in checkpoints.read_card(name)["held_out"]}
+        for name in ("bundled", "bundled-large", "bundled-noise")
+    }
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for task, row in rows["bundled"].items():
+        values = [row[name] for name in ("degraded", "one", "restored", "gain")]
+        values += [rows[name][task]["restored"] for name in ("bundled-large", "bundled-noise")]
+        line = re.search(rf"^\| {task} \|(( [\d.]+ \|){{6}})$", text, re.MULTILINE)
+        shown = [float(cell) for cell in line[1].split("|")[:-1]]
+        # The card has hundredths, the table tenths.
+        assert shown == pytest.approx(values, abs=0.056)
+
+
 def test_fitted_times_of_the_bundled_network_beat_what_is_made_by_hand_where_they_were_measured():
     card = checkpoints.read_card("bundled")
     measured = {(row["solver"], row["nfe"]): row for row in card["timesteps_measured"]}
