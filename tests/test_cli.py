@@ -9,7 +9,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +236,7 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("bench quality --images . --spacing 100,ten", "--spacing: expected times, as in"),
         ("bench quality --images . --tasks sunny", "has no task sunny"),
         ("bench quality --images . --card --wild", "no --tasks, no --wild"),
+        ("bench quality --card", "the card is of photos kept from training: give their --images"),
         ("bench quality --images . --wild --tasks hazy", "--wild is for low-light, noisy, rainy"),
         ("bench quality --images . --card --tasks hazy", "no --tasks, no --wild"),
         ("bench quality --images .", "half.png: This picture is damaged"),
@@ -762,7 +763,12 @@ def test_optimise_writes_times_into_the_card_goes_on_and_restore_takes_them(
     assert [row["nfe"] for row in card["timesteps_measured"]] == [2, 3]
     for row in card["timesteps_measured"]:
         assert row["optimised"] <= row["hand_made"] + 0.001, "these photos are those fitted on"
-        assert row["measured_on"] == row["photos"]
+    Path("others").mkdir()
+    picture(seed=5).save("others/5.png")
+    assert cli.main([*argv, "--nfe", "3", "--valid", "others", "--overwrite"]) == 0
+    card = json.loads(Path("mine.json").read_text())
+    counts = [(row["photos"], row["measured_on"]) for row in card["timesteps_measured"]]
+    assert counts == [(2, 2), (2, 1)]
     assert cli.main([*argv, "--nfe", "3"]) == 0
     assert "mine has them all" in capsys.readouterr().out
 
@@ -868,15 +874,25 @@ def test_bench_quality_of_the_world_s_damage_is_of_the_tasks_that_have_it(here, 
 
 
 @pytest.mark.parametrize("bench", ["quality", "speedup --seeds 1", "prediction --nfe 2"])
-def test_a_bench_without_a_folder_is_of_the_page_s_examples(here, checkpoint, calls, bench):
-    argv = ["bench", *bench.split(), "--photos", "1", "--largest-side", "32", "--tasks", "noisy"]
-    if bench == "prediction --nfe 2":
-        argv += ["--checkpoints", checkpoint, "--out", "table.json"]
-    else:
-        argv += ["--checkpoint", checkpoint, "--out", "table.json"]
-    assert cli.main(argv) == 0
-    assert calls and json.loads(Path("table.json").read_text())["rows"]
-    assert clean.paths(None) == [example.path for example in examples.examples()]
+def test_a_bench_without_a_folder_is_of_the_page_s_clean_examples(
+    here, checkpoint, monkeypatch, bench
+):
+    first, *rest = examples.examples()
+    listed = (replace(first, damaged=True), *rest)
+    monkeypatch.setattr(examples, "examples", lambda: listed)
+    seen, read = [], clean.read
+
+    def spied(pictures, largest_side):
+        seen.extend(pictures)
+        return read(pictures, largest_side)
+
+    monkeypatch.setattr(clean, "read", spied)
+    own = ["--checkpoints" if bench.startswith("prediction") else "--checkpoint", checkpoint]
+    argv = ["bench", *bench.split(), "--photos", "10", "--largest-side", "32", "--tasks", "noisy"]
+    if bench.startswith("speedup"):
+        argv += ["--solvers", "mrs-ode-d-1"]
+    assert cli.main([*argv, *own]) == 0
+    assert seen == sorted(example.path for example in rest)
 
 
 @pytest.mark.parametrize("bench", ["order", "speedup", "prediction"])

@@ -392,15 +392,71 @@ def test_a_nights_light_is_mostly_warm():
     assert min(warmth) < 0 < max(warmth)
 
 
-def test_a_night_s_contrast_is_harder_only_where_it_is_dark():
+def test_a_night_of_severity_0_is_the_photo_but_for_the_files_losses():
     image = torch.linspace(0.1, 0.9, 96 * 96).view(1, 96, 96).expand(3, -1, -1)
-    # Of severity 0 the file's losses are left, which cost a ramp next to nothing.
+    # Which cost a ramp next to nothing.
     assert min(psnr(low_light.night(image, 0.0, seeded(k)), image) for k in range(8)) > 35
 
 
-def test_a_night_of_more_pixels_than_quantile_takes():
-    image = torch.full((3, 4100, 4100), 0.5)  # 2^24 is 4,096 squared
-    assert low_light.night(image, 0.5, seeded()).shape == image.shape
+def test_a_night_becomes_a_jpeg_file_of_many_qualities(monkeypatch):
+    files = []
+
+    def spied(frame, quality):
+        files.append((quality, jpeg.through_file(frame, quality)))
+        return files[-1][1]
+
+    monkeypatch.setattr(low_light, "through_file", spied)
+    made = nights(photo(48, 48))
+    assert all(torch.equal(night, file) for night, (_, file) in zip(made, files, strict=True))
+    qualities = [quality for quality, _ in files]
+    assert 45 <= min(qualities) < 60 < 85 < max(qualities) <= 97
+
+
+def test_a_nights_contrast_and_grain_differ_from_photo_to_photo(monkeypatch):
+    monkeypatch.setattr(low_light, "through_file", lambda frame, quality: frame)
+    image = torch.full((3, 128, 128), 0.3)
+    image[:, :, 64:] = 0.7
+    image = image[:, :, torch.arange(128).view(2, 64).T.flatten()]  # a column of each in turn
+    ratios, neighbours = [], []
+    for night in nights(image):
+        green = to_linear(night)[1]
+        ratios.append((green[:, 1::2].median() / green[:, ::2].median()).item())
+        dark = night[1, :, ::2]
+        grain = dark[1:-1] - (dark[2:] + dark[:-2]) / 2  # no pool of light is that small
+        beside = torch.stack([grain[1:].flatten(), grain[:-1].flatten()])
+        neighbours.append(torch.corrcoef(beside)[0, 1].item())
+    # Light alone keeps the ratio of the two; grain, clipped at black, raises a dark median.
+    kept = (to_linear(torch.tensor(0.7)) / to_linear(torch.tensor(0.3))).item()
+    assert sum(ratio > 1.1 * kept for ratio in ratios) >= 6
+    assert min(ratios) > 0.85 * kept
+    # So filtered, white grain is as its neighbour by -2/3.
+    assert min(neighbours) < -0.6 and max(neighbours) > -0.2
+
+
+def test_a_nights_sensor_differs_from_photo_to_photo(monkeypatch):
+    monkeypatch.setattr(low_light, "through_file", lambda frame, quality: frame)
+    monkeypatch.setattr(low_light, "coarse", lambda grain, spread: grain)
+    deviations = []
+    for night in nights(torch.full((3, 96, 96), 0.6)):
+        light = to_linear(night)[1]
+        grain = light[1:-1] - (light[2:] + light[:-2]) / 2
+        deviations.append((grain.std() / light.mean().sqrt()).item())
+    # Of photons as 1 / sqrt(the electrons at white), 250 to 3,000: by up to 3.5.
+    assert max(deviations) > 2.5 * min(deviations)
+
+
+def test_a_night_asks_quantile_for_no_more_than_it_takes(monkeypatch):
+    assert low_light.LUMA_SAMPLES < 2**24, "torch's limit"
+    sizes, quantile = [], torch.Tensor.quantile
+
+    def spied(self, *args):
+        sizes.append(self.numel())
+        return quantile(self, *args)
+
+    monkeypatch.setattr(torch.Tensor, "quantile", spied)
+    monkeypatch.setattr(low_light, "LUMA_SAMPLES", 1000)
+    low_light.night(torch.full((3, 40, 50), 0.5), 0.5, seeded())
+    assert sizes == [667], "one of three of the 2,000 pixels"
 
 
 def test_low_light_is_darker_and_nearly_black_at_the_end():

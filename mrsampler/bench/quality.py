@@ -58,7 +58,7 @@ def quality(
                 totals["at_50"] += psnr(coarse, photo)
                 totals["apart"] += 255 * rmse(coarse, fine)
         means = {name: total / len(photos) for name, total in totals.items()}
-        yield {"task": task, "worse": worse} | means
+        yield {"task": task} | means | {"worse": worse}
 
 
 def _solution(restorer: Restorer, degraded: Tensor, task: str, seed: int, nfe: int) -> Tensor:

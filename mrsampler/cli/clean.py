@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_images(command: argparse.ArgumentParser, photos: int, which: str) -> None:
-    """`--images`, of which `paths` makes a list, and `--photos`."""
+    """`--images`, of which `paths` makes a list, and `--photos`; `which` ends the latter's help."""
     command.add_argument(
         "--images",
         type=Path,
@@ -47,7 +47,7 @@ def paths(images: Path | None) -> list[Path]:
     from mrsampler.examples import examples
 
     if images is None:
-        return [example.path for example in examples() if not example.damaged]
+        return sorted(example.path for example in examples() if not example.damaged)
     files.check_folder(images)
     found = folder.pictures(images)
     if not found:
@@ -55,6 +55,6 @@ def paths(images: Path | None) -> list[Path]:
     return found
 
 
-def read(paths: Sequence[Path], largest_side: int) -> list[Tensor]:
-    """Each (3, H, W) in [0, 1], no side longer than this."""
-    return [files.read(path).within(largest_side).rgb for path in paths]
+def read(pictures: Sequence[Path], largest_side: int) -> list[Tensor]:
+    """Each (3, H, W) in [0, 1], no side longer than this; CommandError for what is no photo."""
+    return [files.read(path).within(largest_side).rgb for path in pictures]

@@ -79,7 +79,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_plot(target: Path | None) -> None:
-    """Refuses before the measurement what could not be drawn or written after it."""
+    """Raises CommandError before the measurement for what could not be drawn or written after."""
     if target is None:
         return
     if target.suffix.lower() not in (".png", ".svg"):

@@ -28,7 +28,8 @@ def crops(args: argparse.Namespace, restorer: Restorer, images: Path | None = No
 
     paths = clean.paths(images or args.images)
     spread = paths[:: max(1, len(paths) // args.photos)][: args.photos]
+    photos = clean.read(spread, 256)
     try:
-        return photo_problem(restorer, clean.read(spread, 256), side=args.side)
+        return photo_problem(restorer, photos, side=args.side)
     except ValueError as error:
         raise CommandError(str(error)) from None

@@ -59,7 +59,10 @@ def gaussian_blur(field: Tensor, sigma: float) -> Tensor:
 
 
 def coarse(grain: Tensor, spread: float) -> Tensor:
-    """White noise (C, H, W) blurred by a Gaussian of `spread` pixels, its variance kept."""
+    """White noise (C, H, W) blurred by a Gaussian of `spread` pixels, its variance kept.
+
+    In pixels of the photo, as a sensor's grain is: at most 1, and H and W at least 4.
+    """
     weight = torch.exp(-0.5 * (torch.arange(-3.0, 4.0) / max(spread, 1e-3)).square())
     weight = weight / weight.norm()
     padded = F.pad(grain[:, None], (3, 3, 3, 3), mode="reflect")

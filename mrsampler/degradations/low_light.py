@@ -12,7 +12,7 @@ from .light import from_linear, to_linear
 MAX_STOPS = 7.0
 FULL_WELL = 1500.0  # electrons at white, at the high ISO of a night shot
 READ_NOISE = 1.5  # electrons
-MOST_LIT = 0.8  # of the darkness, in stops, that a pool of light takes away
+MOST_LIT = 0.8  # the share of the stops of darkness that a pool of light takes away
 LUMA_SAMPLES = 2**20  # torch.quantile takes no more than 2^24
 WORST_FILE, BEST_FILE = 45, 97  # the encoder's quality
 
@@ -34,20 +34,21 @@ def low_light(image: Tensor, severity: float, generator: torch.Generator) -> Ten
 def night(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] as photos taken at night have it: not dark everywhere; a JPEG file after.
 
-    Up to `low_light`'s darkness beside pools of light and lamps that hardly lose any; mostly warm;
-    grain up to a pixel coarse, of any camera's; a harder contrast.
+    Up to `low_light`'s darkness beside pools of light and, in half of the photos, lamps that hardly
+    lose any; mostly warm; the grain of a sensor of 250 to 3,000 electrons at white, up to a pixel
+    coarse; a harder contrast.
     """
     _, height, width = image.shape
-    stops, pools, lamps, red, blue, contrast, well, spread, quality = uniform(
+    stops, pools, lamps, red, blue, contrast, log_well, spread, quality = uniform(
         generator,
-        (0.6, 1.1),
-        (0, 0.45),
-        (-1, 1),
+        (0.6, 1.1),  # of `low_light`'s
+        (0, 0.45),  # the share of the stops that light one deviation of the field away
+        (-1, 1),  # the share that a lamp has lit; below 0: no lamps
         (-0.3, 0.6),
         (-0.7, 0.3),
-        (1, 1.3),
+        (1, 1.3),  # an exponent
         (5.5, 8.0),
-        (0, 1),
+        (0, 1),  # pixels
         (WORST_FILE, BEST_FILE),
     )
     exposure, cast = _exposure(severity, stops), _cast(severity, red, blue)
@@ -60,7 +61,7 @@ def night(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     lit = torch.maximum(lit, max(0.0, lamps) * lamp)
     light = (exposure ** (1 - lit) * cast[:, None, None]).clamp(max=1)
     grain = coarse(torch.randn(image.shape, generator=generator), spread)
-    frame = _exposed(to_linear(image) * light, math.exp(well), severity, grain)
+    frame = _exposed(to_linear(image) * light, math.exp(log_well), severity, grain)
     return through_file(from_linear(frame) ** (contrast ** _onset(severity)), round(quality))
 
 
@@ -71,14 +72,15 @@ def _exposed(signal: Tensor, full_well: float, severity: float, grain: Tensor) -
 
 
 def _exposure(severity: float, stops: float) -> float:
+    """What is left of the light; `stops` is a share of MAX_STOPS."""
     return 2 ** (-MAX_STOPS * severity**0.62 * stops)
 
 
 def _cast(severity: float, red: float, blue: float) -> Tensor:
-    """Of the light's colour, in stops at severity 1, (3,)."""
+    """Factors of R, G, B, (3,), of a light that is off by so many stops at severity 1."""
     return torch.tensor([2 ** (red * severity), 1.0, 2 ** (blue * severity)])
 
 
 def _onset(severity: float) -> float:
-    """What is there in full unless the damage is next to none."""
+    """0 at severity 0, 1 from 0.25 on."""
     return min(1, 4 * severity)

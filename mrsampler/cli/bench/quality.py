@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
         options.check_card(args)
         if args.tasks or args.wild:
             raise CommandError("the card is of all tasks as they are: no --tasks, no --wild")
+        if args.images is None:
+            raise CommandError("the card is of photos kept from training: give their --images")
     paths = clean.paths(args.images)[: args.photos]
     sampler = options.sampler(args)
     restorer = loading.load(args, **sampler)
