@@ -13,8 +13,9 @@ from torch import Tensor
 from mrsampler.conditioning import part
 from mrsampler.denoiser import Denoiser
 
-# Measured on the bundled network at 3 evaluations, over the ten tasks: the pixel that is furthest
-# off the whole's is so by 2.7/255 with 12 cells, by 0.2 with 15.
+# Measured on the bundled network at 3 evaluations, on a row of tiles over the ten tasks: the pixel
+# that is furthest off the whole's is so by 2.7/255 with 12 cells, by 0.2 with 15. Rows and columns
+# of tiles, 1024 x 1536 in the dark: by 13 (mean 0.12), but no jump between neighbours by 0.03.
 OVERLAP_CELLS = 15
 CELL = 16
 
