@@ -11,6 +11,8 @@ from sklearn.decomposition import PCA
 from mrsampler.projection import TrajectoryPCA
 
 SHAPE = (3, 64, 64)
+# Products are summed in float32, 256 at a time: sqrt(256) roundings, in whatever order.
+ROUNDING = math.sqrt(256) * torch.finfo(torch.float32).eps / 2
 
 
 def seeded(seed=0):
@@ -55,8 +57,9 @@ def test_it_is_the_pca_of_scikit_learn_up_to_a_rotation(dimensions, only_late):
     fit = reference(frames, dimensions)
     expected = pdist(fit.transform(torch.stack(frames).flatten(1).double().numpy()))
     computed = pdist(projection.points["a"])
-    np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-6 * expected.max())
-    np.testing.assert_allclose(projection.share, fit.explained_variance_ratio_, rtol=1e-5)
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=ROUNDING * expected.max())
+    expected = fit.explained_variance_ratio_
+    np.testing.assert_allclose(projection.share, expected, rtol=0, atol=2 * ROUNDING)
 
 
 def test_points_are_grouped_by_name_in_the_order_they_came():
@@ -68,9 +71,10 @@ def test_points_are_grouped_by_name_in_the_order_they_came():
     points = pca.project().points
     assert list(points) == ["theirs", "ours"]
     together = fitted(mu, frames).points["a"]
-    # Grouped otherwise, other products are rounded to float32: 1e-6 of the points' extent of 10.
-    np.testing.assert_allclose(points["theirs"], together[::2], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(points["ours"], together[1::2], rtol=0, atol=1e-5)
+    # Grouped otherwise, other products are rounded.
+    atol = ROUNDING * pdist(together).max()
+    np.testing.assert_allclose(points["theirs"], together[::2], rtol=0, atol=atol)
+    np.testing.assert_allclose(points["ours"], together[1::2], rtol=0, atol=atol)
 
 
 def test_distances_are_those_of_the_frames_where_the_plane_holds_them_all():
@@ -85,11 +89,12 @@ def test_distances_are_those_of_the_frames_where_the_plane_holds_them_all():
 def test_each_fit_moves_the_earlier_points_as_little_as_a_rigid_motion_can(dimensions):
     mu, frames = restoration(20)
     live, shown = TrajectoryPCA(mu), None
+    atol = ROUNDING * pdist(fitted(mu, frames).points["a"]).max()
     for n, frame in enumerate(frames, 1):
         live.add("a", frame)
         points = live.project(dimensions).points["a"]
         fresh = fitted(mu, frames[:n], dimensions).points["a"]
-        np.testing.assert_allclose(pdist(points), pdist(fresh), rtol=0, atol=1e-6 * 60)
+        np.testing.assert_allclose(pdist(points), pdist(fresh), rtol=0, atol=atol)
         if shown is not None and len(shown) > 1:
             # The best rigid motion of the fresh fit, by the singular values alone: sum |a|^2 +
             # sum |b|^2 - 2 sum s.
@@ -148,7 +153,7 @@ def test_fewer_than_three_frames_are_padded_with_zeros(dimensions):
     assert single.points["a"].shape == (1, dimensions) and (single.points["a"] == 0).all()
     pair = fitted(mu, frames[:2], dimensions)
     length = (frames[0] - frames[1]).double().norm().item()
-    assert pdist(pair.points["a"])[0] == pytest.approx(length, rel=1e-5)
+    assert pdist(pair.points["a"])[0] == pytest.approx(length, rel=ROUNDING)
     np.testing.assert_allclose(pair.share, [1.0] + [0.0] * (dimensions - 1), atol=1e-9)
     assert np.abs(pair.points["a"][:, 1:]).max() <= 1e-6 * length
 
@@ -165,7 +170,7 @@ def test_the_shares_are_of_the_coordinates_as_displayed(dimensions):
         total = (stack - stack.mean(0)).square().sum().item()
         if n > 1:
             displayed = ((points - points.mean(0)) ** 2).sum(0) / total
-            np.testing.assert_allclose(projection.share, displayed, rtol=1e-5, atol=1e-9)
+            np.testing.assert_allclose(projection.share, displayed, rtol=2 * ROUNDING, atol=1e-9)
         assert 0 <= projection.share.sum() <= 1 + 1e-6
 
 
