@@ -1,4 +1,4 @@
-"""One thread: the tests are small, and their arithmetic is then the same on every machine."""
+"""One thread: the tests are small, and run beside each other."""
 
 import pytest
 import torch

@@ -237,7 +237,10 @@ def test_equal_sets_are_at_no_distance_in_whatever_order():
     photos = [picture(seed, 64, 64) for seed in range(3)]
     assert SlicedWasserstein(photos)(photos) == 0
     shuffled = [photos[2], photos[0], photos[1]]
-    assert SlicedWasserstein(photos, patches=ALL)(shuffled) == 0
+    # Elsewhere in a set a patch's 3 x 49 products may be summed in another order: as many roundings
+    # at most, of half an eps, of sums of a few deviations.
+    rounding = 3 * 49 * torch.finfo(torch.float32).eps
+    assert SlicedWasserstein(photos, patches=ALL)(shuffled) <= rounding
 
 
 def test_lost_contrast_and_lost_texture_are_seen_at_their_scale():
