@@ -111,7 +111,7 @@ def steps(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
         threshold = some[int(share * (len(some) - 1))].item()
         distance = distance + jump * torch.sigmoid((guide - threshold) / soft)
     low, high = distance.aminmax()
-    near, far = uniform(generator, (0.03, 0.35), (0.6, 1.5))
+    near, far = uniform(generator, (0.03, 0.35), (0.5, 1.2))
     distance = near + (far - near) * (distance - low) / (high - low).clamp_min(0.1)
     return _through(image, _strength(severity, more) * distance, severity, generator)
 
