@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from mrsampler import checkpoints, photo
 from mrsampler.bench.quality import quality
 from mrsampler.checkpoints import Checkpoint
-from mrsampler.degradations import TASKS, WILD, degrade
+from mrsampler.degradations import TASKS
+from mrsampler.degradations.drawing import WINDOW, draw
 from mrsampler.denoiser import Denoiser, velocity
 from mrsampler.folder import pictures
 from mrsampler.networks import ResidualUNet, widened
@@ -33,7 +34,6 @@ from mrsampler.restorer import Restorer
 
 TARGETS = ("residual", "velocity", "noise")
 BLURRED = "motion-blurry"
-DEGRADED_SIDE = 256  # pixels, at most: the photo is degraded at this size, then cropped
 PHOTOS_IN_A_ROW = 2  # are damaged alike: the network's outermost level runs once for each task
 APART = 7919  # between the seeds of processes
 SIGMA_DATA = 0.012  # of a residual target at a texture of 0.2
@@ -56,8 +56,8 @@ class TrainConfig:
     evaluation, which all other times build on. The tasks in `favour` are drawn twice as often.
 
     With `only` these tasks alone are trained, and of the network the kernels that are theirs: what
-    it makes of the others stays as it was. A share `wild` of the photos is damaged as those from
-    anywhere are, where the task has such a form (`degrade`): its benchmark's says nothing of it.
+    it makes of the others stays as it was. A share `forms` of the photos is damaged in the
+    task's other forms, never the held-out one: its benchmark's says nothing of them.
     """
 
     images: Path
@@ -84,7 +84,7 @@ class TrainConfig:
     earliest: float = 0.0
     favour: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
-    wild: float = 0.0
+    forms: float = 0.0
     compile: bool = False
 
 
@@ -108,9 +108,9 @@ def read_photos(folder: Path, min_side: int) -> list[Tensor]:
 
 
 class DegradedCrops(IterableDataset):
-    """An endless stream of (x0, mu, task, statistics): crops of a photo degraded whole.
+    """An endless stream of (x0, mu, task, statistics): crops of a window degraded whole.
 
-    Degrading the whole photo keeps the geometry of rain, blur and shadow what it is in use, and the
+    Degrading it whole keeps the geometry of rain, blur and shadow what it is in use, and the
     statistics are those of the whole. x0 comes as the photo's bytes and mu in float16, which is a
     tenth of a grey level at most: a GPU takes more crops a second than processes pass in float32.
     """
@@ -132,21 +132,11 @@ class DegradedCrops(IterableDataset):
         drawn, task = (config.only or TASKS) + config.favour, 0
         for number in itertools.count():
             photo = self.photos[integer(len(self.photos))]
-            side = min(DEGRADED_SIDE, *photo.shape[1:])
-            top, left = (integer(n - side + 1) for n in photo.shape[1:])
-            x0 = photo[:, top : top + side, left : left + side]
-            if integer(2):
-                x0 = x0.flip(2)
             if number % PHOTOS_IN_A_ROW == 0:
                 task = TASKS.index(drawn[integer(len(drawn))])
-            severity = float(torch.rand((), generator=generator))
-            if integer(2):  # the middle of the range oftener than its ends
-                severity = (severity + float(torch.rand((), generator=generator))) / 2
-            name = TASKS[task]
-            wild = name in WILD and float(torch.rand((), generator=generator)) < config.wild
-            mu = degrade(x0.float() / 255, name, severity, generator, wild=wild)
+            x0, mu, *_ = draw(photo, TASKS[task], generator, config.forms)
             statistics = ResidualUNet.statistics(mu[None])[0]
-            mu = mu.half()
+            mu, side = mu.half(), x0.shape[1]
             for _ in range(config.crops_per_photo):
                 top, left = (integer(side - config.crop + 1) for _ in range(2))
                 window = (
@@ -394,8 +384,8 @@ def train(config: TrainConfig) -> Path:
     for task in config.favour + config.only:
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(TASKS)}")
-    if not 32 <= config.crop <= DEGRADED_SIDE:
-        raise ValueError(f"crop must be from 32 to {DEGRADED_SIDE}, got {config.crop}")
+    if not 32 <= config.crop <= WINDOW:
+        raise ValueError(f"crop must be from 32 to {WINDOW}, got {config.crop}")
     device = _device(config.device)
     crew = _Crew(device)
     photos = read_photos(config.images, config.crop)

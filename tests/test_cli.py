@@ -204,8 +204,9 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("degrade photo.png --task noisy --out photo.png", "is the input itself"),
         ("degrade photo.png --task noisy --out nowhere/a.png", "there is no folder nowhere"),
         ("degrade photo.png half.png --task noisy", "one photo at a time"),
-        ("degrade photo.png --task hazy --wild", "--wild is for low-light, noisy, rainy, unc"),
-        ("degrade --contact-sheet sheet.png photo.png --wild", "--wild does not go"),
+        ("degrade photo.png --task hazy --form raw", "hazy has no form 'raw'; choose from usual,"),
+        ("degrade photo.png --task hazy --forms", "--forms is for a --contact-sheet"),
+        ("degrade --contact-sheet sheet.png photo.png --form sky", "--form does not go"),
         ("degrade --contact-sheet sheet.png photo.png --out=", "--out does not go"),
         ("degrade missing.png --task noisy", "missing.png: there is no such file"),
         ("degrade empty --task noisy", "empty is a folder"),
@@ -235,10 +236,10 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("bench quality --images . --spacing magic", "'magic'"),
         ("bench quality --images . --spacing 100,ten", "--spacing: expected times, as in"),
         ("bench quality --images . --tasks sunny", "has no task sunny"),
-        ("bench quality --images . --card --wild", "no --tasks, no --wild"),
+        ("bench quality --images . --card --form raw", "no --tasks, no --form"),
         ("bench quality --card", "the card is of photos kept from training: give their --images"),
-        ("bench quality --images . --wild --tasks hazy", "--wild is for low-light, noisy, rainy"),
-        ("bench quality --images . --card --tasks hazy", "no --tasks, no --wild"),
+        ("bench quality --images . --form raw --tasks hazy", "no form 'raw' of hazy; see list"),
+        ("bench quality --images . --card --tasks hazy", "no --tasks, no --form"),
         ("bench quality --images .", "half.png: This picture is damaged"),
         ("train --images nowhere --out new", "nowhere: there is no such folder"),
         ("train --images empty --out new", "holds no photo"),
@@ -291,7 +292,9 @@ def test_as_a_program(here):
     result = run("degrade", "missing.png", "--task", "noisy")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "mrsampler: error: missing.png: there is no such file\n"
-    assert run("list", "tasks").stdout.split() == list(mrs.TASKS)
+    lines = run("list", "tasks").stdout.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == list(mrs.TASKS)
+    assert "  raw       a noisy raw file developed, held out" in lines
 
 
 def test_stopping_leaves_nothing_and_says_so(here, checkpoint, monkeypatch, capsys):
@@ -599,9 +602,9 @@ def test_degrade_is_the_library_s(here, capsys):
     np.testing.assert_array_equal(pixels("photo-rainy.png"), photo.to_uint8(expected).numpy())
     assert cli.main([*argv[:-1], "4", "--out", "other.png"]) == 0
     assert (pixels("other.png") != pixels("photo-rainy.png")).any()
-    assert cli.main([*argv, "--wild", "--out", "wild.png"]) == 0
-    expected = mrs.degrade(clean, "rainy", 0.7, torch.Generator().manual_seed(3), wild=True)
-    np.testing.assert_array_equal(pixels("wild.png"), photo.to_uint8(expected).numpy())
+    assert cli.main([*argv, "--form", "streaks", "--out", "streaks.png"]) == 0
+    expected = mrs.degrade(clean, "rainy", 0.7, torch.Generator().manual_seed(3), form="streaks")
+    np.testing.assert_array_equal(pixels("streaks.png"), photo.to_uint8(expected).numpy())
 
 
 def test_degrade_keeps_alpha_and_profile_and_can_be_restored(here, restore):
@@ -622,8 +625,8 @@ def test_contact_sheet(here, capsys, monkeypatch):
 
     asked = []
 
-    def sheet(photos, severities, seed):
-        asked.append((len(photos), severities, seed))
+    def sheet(photos, severities, seed, forms):
+        asked.append((len(photos), severities, seed, forms))
         return Image.new("RGB", (60, 50))
 
     monkeypatch.setattr(contact_sheet, "contact_sheet", sheet)
@@ -632,7 +635,9 @@ def test_contact_sheet(here, capsys, monkeypatch):
     assert cli.main(argv) == 0
     assert capsys.readouterr().out == "wrote sheet.png: 60 x 50\n"
     assert cli.main([*argv, "--severity", "1"]) == 0
-    assert asked == [(2, (0.2, 0.5, 1.0), 2), (2, (1.0,), 2)]
+    assert cli.main([*argv, "--forms"]) == 0
+    every = (0.2, 0.5, 1.0)
+    assert asked == [(2, every, 2, False), (2, (1.0,), 2, False), (2, every, 2, True)]
 
 
 # --- a checkpoint of one's own
@@ -858,18 +863,19 @@ def test_bench_quality_says_whether_the_field_can_be_solved_and_writes_the_card(
     mrs.load(mine)
 
 
-def test_bench_quality_of_the_world_s_damage_is_of_the_tasks_that_have_it(here, checkpoint, capsys):
+def test_bench_quality_of_another_form_is_of_the_tasks_that_have_it(here, checkpoint, capsys):
     Path("clean").mkdir()
     picture(48, 32).save("clean/a.png")
     argv = ["bench", "quality", "--images", "clean", "--checkpoint", checkpoint, "--nfe", "1"]
     tables = []
-    for own in ([], ["--wild"]):
+    for own in ([], ["--form", "camera"], ["--form", "held-out"]):
         assert cli.main([*argv, "--tasks", "noisy", "hazy", *own, "--out", "table.json"]) == 0
         tables.append(json.loads(Path("table.json").read_text()))
     rows = [{row["task"]: row["degraded"] for row in table["rows"]} for table in tables]
-    assert list(rows[0]) == ["noisy", "hazy", "mean"] and list(rows[1]) == ["noisy", "mean"]
-    assert rows[0]["noisy"] != rows[1]["noisy"]
-    assert "wild" not in tables[0]["settings"] and tables[1]["settings"]["wild"] is True
+    assert list(rows[0]) == list(rows[2]) == ["noisy", "hazy", "mean"]
+    assert list(rows[1]) == ["noisy", "mean"]
+    assert len({row["noisy"] for row in rows}) == 3 and rows[0]["hazy"] != rows[2]["hazy"]
+    assert [table["settings"].get("form") for table in tables] == [None, "camera", "held-out"]
     capsys.readouterr()
 
 

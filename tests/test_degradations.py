@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from mrsampler.degradations import (
+    REGISTRY,
     TASKS,
-    WILD,
     blur,
     degrade,
     fields,
@@ -223,41 +223,12 @@ def test_a_coarse_grain_is_no_weaker(spread):
     assert beside == pytest.approx({0: 0.0, 0.4: 0.0875, 0.8: 0.6767}[spread], abs=0.01)
 
 
-@pytest.mark.parametrize("task", WILD)
-def test_damage_of_the_world_keeps_the_contract_and_is_drawn_from_the_seed_alone(task):
-    image = photo(33, 95)
-    for severity in (0, 0.5, 1):
-        damaged = degrade(image, task, severity, seeded(), wild=True)
-        assert damaged.shape == image.shape and damaged.dtype == image.dtype
-        assert damaged.isfinite().all() and damaged.min() >= 0 and damaged.max() <= 1
-    state = torch.get_rng_state()
-    assert torch.equal(degrade(image, task, 1, seeded(), wild=True), damaged)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not torch.equal(degrade(image, task, 1, seeded(1), wild=True), damaged)
-    assert not torch.equal(degrade(image, task, 1, seeded()), damaged)
-
-
-@pytest.mark.parametrize("task", WILD)
-def test_more_severity_is_a_lower_psnr_of_the_world_s_damage_too(task):
-    image = photo(128, 128)
-    means = [
-        np.mean([psnr(degrade(image, task, s, seeded(k), wild=True), image) for k in range(12)])
-        for s in (0.1, 0.35, 0.65, 1)
-    ]
-    assert all(low > high + 0.5 for low, high in pairwise(means))
-
-
-def test_a_task_whose_photos_are_its_benchmarks_has_no_wild_form():
-    with pytest.raises(ValueError, match="No wild form of 'hazy'; they are low-light, noisy,"):
-        degrade(photo(), "hazy", 0.5, seeded(), wild=True)
-
-
-def test_a_cameras_noise_grows_with_the_light_and_is_less_in_colour():
+def test_grain_grows_with_the_light_and_is_less_in_colour():
     image = torch.full((3, 128, 256), 0.2)
     image[..., 128:] = 0.8
     dark, light, chroma, luma = [], [], [], []
     for seed in range(16):
-        off = noise.camera_noise(image, 0.4, seeded(seed)) - image
+        off = noise.grain(image, 0.4, seeded(seed)) - image
         dark.append(off[..., 8:120].std().item())
         light.append(off[..., 136:248].std().item())
         grey = off.mean(0, keepdim=True)
@@ -269,11 +240,11 @@ def test_a_cameras_noise_grows_with_the_light_and_is_less_in_colour():
     assert np.mean(chroma) < 0.5 * np.mean(luma)
 
 
-def test_a_cameras_noise_is_more_of_the_same_at_a_higher_severity():
+def test_grain_is_more_of_the_same_at_a_higher_severity():
     image = photo()
-    weak, strong = (noise.camera_noise(image, s, seeded()) for s in (0.1, 0.4))
+    weak, strong = (noise.grain(image, s, seeded()) for s in (0.1, 0.4))
     assert psnr(image, strong) < psnr(image, weak) < 40
-    assert torch.equal(weak, noise.camera_noise(image, 0.1, seeded()))
+    assert torch.equal(weak, noise.grain(image, 0.1, seeded()))
     assert strong.min() >= 0 and strong.max() <= 1
 
 
@@ -543,3 +514,13 @@ def test_contact_sheet_has_a_row_a_task_and_a_column_a_severity():
 def test_contact_sheet_needs_photos():
     with pytest.raises(ValueError, match="at least one photo"):
         contact_sheet([])
+
+
+def test_contact_sheet_of_one_task_has_a_row_a_form():
+    picture = Image.fromarray((photo(60, 90) * 255).byte().permute(1, 2, 0).numpy())
+    usual, forms = (
+        contact_sheet([picture], (0.5,), tile=48, tasks=["noisy"], forms=forms)
+        for forms in (False, True)
+    )
+    rows = len(REGISTRY["noisy"].forms)
+    assert forms.height - usual.height == (rows - 1) * (48 + 8)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from mrsampler import TASKS, MeanRevertingSDE, checkpoints, degrade, train
-from mrsampler.degradations import WILD
+from mrsampler.degradations.drawing import draw
 from mrsampler.denoiser import Denoiser
 from mrsampler.networks import ResidualUNet
 from mrsampler.train import PHOTOS_IN_A_ROW, DegradedCrops, TrainConfig, read_photos
@@ -165,13 +165,16 @@ def test_only_one_tasks_crops_are_drawn(folder):
         train.train(TrainConfig(folder, folder / "out", only=("sunny",)))
 
 
-def test_a_share_of_the_photos_is_damaged_as_those_from_anywhere(folder, monkeypatch):
-    monkeypatch.setitem(WILD, "noisy", lambda x0, severity, generator: torch.zeros_like(x0))
-    drawn = list(crops(folder, 800, crops_per_photo=1, wild=0.75, only=("noisy", "hazy")))
-    noisy = [not mu.any() for _, mu, t, _ in drawn if TASKS[t] == "noisy"]
-    assert abs(sum(noisy) / len(noisy) - 0.75) < 0.09  # 4 standard deviations of 400 draws
-    assert all(mu.any() for _, mu, t, _ in drawn if TASKS[t] == "hazy")
-    assert all(mu.any() for _, mu, _, _ in crops(folder, 40, only=("noisy",)))
+def test_a_share_of_the_photos_is_damaged_in_other_forms(folder, monkeypatch):
+    shares = []
+
+    def spied(photo, task, generator, other_forms):
+        shares.append((task, other_forms))
+        return draw(photo, task, generator, other_forms)
+
+    monkeypatch.setattr(train, "draw", spied)
+    crops(folder, 8, forms=0.75, only=("noisy",))
+    assert set(shares) == {("noisy", 0.75)}
 
 
 def test_two_runs_of_one_seed_are_the_same(config, losses, tmp_path):
@@ -621,41 +624,23 @@ def test_every_task_and_every_photo_turns_up(folder):
     assert tasks == set(range(len(TASKS)))
 
 
-def test_mu_is_the_degraded_x0_of_the_task_it_says(folder, monkeypatch):
-    seen = []
+def test_a_crop_is_of_a_pair_that_was_drawn_for_the_task_it_says(folder, monkeypatch):
+    drawn = []
 
-    def degrade(image, task, severity, generator, wild):
-        seen.append((task, severity))
-        return image / 2 + TASKS.index(task) / 100
+    def spied(photo, task, generator, other_forms):
+        drawn.append((task, draw(photo, task, generator, other_forms)))
+        return drawn[-1][1]
 
-    monkeypatch.setattr(train, "degrade", degrade)
-    for x0, mu, task, _ in crops(folder, 40, crops_per_photo=1):
-        # A float16 below 1 is rounded by 2^-12 at most: a sixteenth of a grey level.
-        torch.testing.assert_close(mu.float(), x0 / 510 + task / 100, rtol=0, atol=2**-12)
-    severities = [severity for _, severity in seen]
-    assert 0 <= min(severities) < 0.2 and 0.8 < max(severities) <= 1
-
-
-def test_a_photo_is_degraded_whole_before_it_is_cropped(folder, monkeypatch):
-    shapes = []
-    monkeypatch.setattr(
-        train, "degrade", lambda image, *rest, wild: shapes.append(tuple(image.shape)) or image
-    )
-    crops(folder, 6)
-    assert set(shapes) == {(3, 72, 72)}
-
-
-def test_the_statistics_are_those_of_the_whole_photo(folder, monkeypatch):
-    monkeypatch.setattr(
-        train, "degrade", lambda image, *rest, wild: image * 0 + torch.rand(3, 1, 1)
-    )
-    for _, mu, _, statistics in crops(folder, 6):
-        torch.testing.assert_close(statistics[:3], mu[:, 0, 0].float(), rtol=0, atol=2**-12)
-        assert statistics[3:6].abs().max() < 1e-6
-    monkeypatch.undo()
-    wholes = crops(folder, 40)
-    means = [(mu.float().mean((1, 2)), statistics) for _, mu, _, statistics in wholes]
-    assert any(not torch.allclose(s[:3], mean, atol=0.01) for mean, s in means)
+    monkeypatch.setattr(train, "draw", spied)
+    for x0, mu, task, statistics in crops(folder, 20, crops_per_photo=1):
+        name, pair = drawn.pop(0)
+        assert TASKS[task] == name
+        places = itertools.product(range(pair.x0.shape[1] - 31), repeat=2)
+        top, left = next(
+            (i, j) for i, j in places if torch.equal(pair.x0[:, i : i + 32, j : j + 32], x0)
+        )
+        assert torch.equal(mu, pair.mu[:, top : top + 32, left : left + 32].half())
+        assert torch.equal(statistics, ResidualUNet.statistics(pair.mu[None])[0])
 
 
 def test_photos_too_small_and_files_that_are_none_are_left_out(folder):

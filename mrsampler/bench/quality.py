@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mrsampler.degradations import degrade
+from mrsampler.degradations import USUAL, degrade
 from mrsampler.metrics import psnr, rmse
 from mrsampler.restorer import Restorer
 
@@ -22,7 +22,7 @@ def quality(
     nfe: int = 10,
     spacing: str | Sequence[float] = "uniform-lambda",
     field: bool = False,
-    wild: bool = False,
+    form: str = USUAL,
 ) -> Iterator[dict[str, float | str]]:
     """Mean PSNR in dB over clean `photos` (3, H, W), a row for each task as it is done.
 
@@ -30,7 +30,7 @@ def quality(
     at `nfe`); worse (photos restored to more than 0.5 dB below their input). With `field` also
     whether the network's PF-ODE can be solved, on mrs-ode-d-2 and uniform-lambda, from the same
     x_T: at_50 (PSNR at 50 evaluations) and apart (RMSE in 1/255 between the solutions at 50 and at
-    200). With `wild` the damage is as `degrade`'s of that name.
+    200). `form` is `degrade`'s.
     Photo i of every task is degraded, and started from, seed i.
     """
     names = ("degraded", "one", "restored") + ("at_50", "apart") * field
@@ -38,7 +38,7 @@ def quality(
         totals, worse = dict.fromkeys(names, 0.0), 0
         for seed, photo in enumerate(photos):
             generator = torch.Generator().manual_seed(seed)
-            degraded = degrade(photo, task, severity, generator, wild=wild)
+            degraded = degrade(photo, task, severity, generator, form=form)
             run = restorer.trajectory(
                 degraded, task, seed=seed, solver=solver, nfe=nfe, spacing=spacing
             )

@@ -27,10 +27,10 @@ def add(commands: Any) -> None:
         help="from 0, next to no damage, to 1 (default: 0.5; a contact sheet shows 0.2, 0.5, 1)",
     )
     command.add_argument(
-        "--wild",
-        action="store_true",
-        help="as photos from anywhere have it, not the task's benchmark: a night with lamps, a "
-        "camera's noise, rain of any streaks, thin lines and letters; a JPEG file after",
+        "--form",
+        metavar="NAME",
+        help="of the damage, one of the task's that `list tasks` names (default: usual); held-out: "
+        "the one that the bundled networks were never trained on",
     )
     command.add_argument(
         "--seed", type=options.seed, default=0, metavar="N", help="fixes all chance"
@@ -44,6 +44,9 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--contact-sheet", metavar="SHEET", help="write every task's damage to this picture instead"
     )
+    command.add_argument(
+        "--forms", action="store_true", help="all of a task's forms, on a contact sheet"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,17 +59,21 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from mrsampler import TASKS, degrade
-    from mrsampler.degradations import WILD
+    from mrsampler.degradations import REGISTRY, USUAL
 
     if args.task not in TASKS:
         raise CommandError(f"unknown task {args.task!r}; choose from {', '.join(TASKS)}")
-    if args.wild and args.task not in WILD:
-        raise CommandError(f"--wild is for {', '.join(WILD)} alone")
+    form = USUAL if args.form is None else args.form
+    if not REGISTRY[args.task].has(form):
+        names = ", ".join(REGISTRY[args.task].forms)
+        raise CommandError(f"{args.task} has no form {form!r}; choose from {names}")
+    if args.forms:
+        raise CommandError("--forms is for a --contact-sheet")
     severity = 0.5 if args.severity is None else args.severity
     given = files.read(args.input[0])
     target = files.target(args.input, args.out, args.task)
     generator = torch.Generator().manual_seed(args.seed)
-    picture = given.image(degrade(given.rgb, args.task, severity, generator, wild=args.wild))
+    picture = given.image(degrade(given.rgb, args.task, severity, generator, form=form))
     note = files.save(picture, target)
     width, height = given.size
     print(f"wrote {target}: {width} x {height}, {args.task} at severity {severity:g}{note}")
@@ -77,13 +84,13 @@ def _contact_sheet(args: argparse.Namespace) -> int:
     from mrsampler import photo
     from mrsampler.degradations.contact_sheet import contact_sheet
 
-    for option in ("task", "out", "wild"):
-        if getattr(args, option) not in (None, False):
+    for option in ("task", "out", "form"):
+        if getattr(args, option) is not None:
             raise CommandError(f"--{option} does not go with --contact-sheet")
     photos = [photo.to_pil(files.read(path).rgb) for path in args.input]
     target = files.target(args.input, args.contact_sheet, "contact-sheet")
     severities = (0.2, 0.5, 1.0) if args.severity is None else (args.severity,)
-    sheet = contact_sheet(photos, severities, args.seed)
+    sheet = contact_sheet(photos, severities, args.seed, forms=args.forms)
     files.save(sheet, target)
     print(f"wrote {target}: {sheet.width} x {sheet.height}")
     return 0

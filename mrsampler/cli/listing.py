@@ -48,9 +48,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tasks() -> list[dict[str, Any]]:
-    from mrsampler import TASKS
+    from mrsampler.degradations import REGISTRY
 
-    return [{"name": name} for name in TASKS]
+    return [
+        {
+            "name": name,
+            "forms": [
+                {"name": form, "summary": how.summary, "held_out": how.held_out}
+                for form, how in task.forms.items()
+            ],
+        }
+        for name, task in REGISTRY.items()
+    ]
 
 
 def _solvers() -> list[dict[str, Any]]:
@@ -115,7 +124,21 @@ def _checkpoints() -> list[dict[str, Any]]:
 
 
 def _lines(section: str, rows: list[dict[str, Any]]) -> list[str]:
+    if section == "tasks":
+        return _with_forms(rows)
     return _by_family(rows) if section == "solvers" else _table(rows)
+
+
+def _with_forms(tasks: list[dict[str, Any]]) -> list[str]:
+    """A line a task, and its forms under it."""
+    lines = []
+    for task in tasks:
+        forms = [
+            {"name": form["name"], "": form["summary"] + ", held out" * form["held_out"]}
+            for form in task["forms"]
+        ]
+        lines += [task["name"], *(f"  {line}" for line in _table(forms)[1:])]
+    return lines
 
 
 def _by_family(solvers: list[dict[str, Any]]) -> list[str]:

@@ -133,12 +133,12 @@ def add(commands: Any) -> None:
         help="train these tasks alone, and only the kernels that are theirs",
     )
     command.add_argument(
-        "--wild",
+        "--forms",
         type=options.number(float, 0, 1),
         default=0.0,
         metavar="SHARE",
-        help="of the photos that are damaged as those from anywhere: a night with lamps, a "
-        "camera's noise, rain of any streaks, thin lines and letters, JPEG-compressed after",
+        help="of the photos that are damaged in a task's other forms, which `list tasks` names; "
+        "the held-out ones are never trained on",
     )
     command.add_argument(
         "--from",

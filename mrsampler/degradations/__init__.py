@@ -1,42 +1,22 @@
-"""The ten degradations the bundled network learns to undo.
+"""The ten degradations the bundled network learns to undo, each in several forms.
 
-`degrade(image, task, severity, generator)` is the way in; each task is one file.
+`degrade(image, task, severity, generator)` is the way in. Each task is one file, which declares it
+as `TASK`; the tasks are in the order of these files' names.
 """
 
+import importlib
 import math
-from collections.abc import Callable
+import pkgutil
 
 import torch
 from torch import Tensor
 
-from . import blur, haze, jpeg, low_light, noise, rain, raindrop, shadow, snow, strokes
+from .task import HELD_OUT, USUAL, Form, Task
+
+__all__ = ["HELD_OUT", "REGISTRY", "TASKS", "USUAL", "Form", "Task", "check", "degrade"]
 
 MIN_SIDE = 32
 ROUNDING = 1e-3  # a resized photo may overshoot this much
-
-Degradation = Callable[[Tensor, float, torch.Generator], Tensor]
-
-DEGRADATIONS: dict[str, Degradation] = {
-    "motion-blurry": blur.motion_blur,
-    "hazy": haze.haze,
-    "jpeg-compressed": jpeg.jpeg,
-    "low-light": low_light.low_light,
-    "noisy": noise.noise,
-    "raindrop": raindrop.raindrop,
-    "rainy": rain.rain,
-    "shadowed": shadow.shadow,
-    "snowy": snow.snow,
-    "uncompleted": strokes.strokes,
-}
-TASKS = tuple(DEGRADATIONS)
-
-# As photos come with it, where that differs from what the task's benchmark is made of.
-WILD: dict[str, Degradation] = {
-    "low-light": low_light.night,
-    "noisy": noise.camera_noise,
-    "rainy": rain.wild_rain,
-    "uncompleted": strokes.scrawl,
-}
 
 
 def degrade(
@@ -45,29 +25,27 @@ def degrade(
     severity: float,
     generator: torch.Generator | None = None,
     *,
-    wild: bool = False,
+    form: str = USUAL,
 ) -> Tensor:
     """Damage a photo the way `task` does.
 
     image: (3, H, W) floating point in [0, 1], H and W at least 32; it is not modified.
     severity: 0 (next to no damage) to 1 (the heavy end of the task's benchmark).
     generator: a CPU generator, the only source of chance; without one every call differs.
-    wild: the damage of photos from anywhere, of the tasks in WILD: a night with lamps, a camera's
-        noise, rain of any streaks, thin lines and letters; mostly a JPEG file after. Even at 0 that
-        file's losses stay, and one line or word.
+    form: one of the task's forms (`REGISTRY[task].forms`), "usual" as its benchmark has it; or
+        "held-out", the one that the bundled networks were never trained on.
 
     Returns a new tensor in [0, 1] with the shape, dtype and device of `image`. With the same seed,
     a higher severity is more of the same damage. Raises TypeError for what is not a tensor (or a
     number, or a generator) and ValueError for a value the contract above excludes.
     """
-    if wild and task in TASKS and task not in WILD:
-        raise ValueError(f"No wild form of {task!r}; they are {', '.join(WILD)}.")
     check(image, task, severity, generator)
+    apply = REGISTRY[task].form(form).apply
     if generator is None:
         generator = torch.Generator()
         generator.seed()
     clean = image.detach().to("cpu", torch.float32, copy=True).clamp_(0, 1)
-    damaged = (WILD if wild else DEGRADATIONS)[task](clean, float(severity), generator)
+    damaged = apply(clean, float(severity), generator)
     return damaged.clamp(0, 1).to(image.device, image.dtype)
 
 
@@ -75,7 +53,7 @@ def check(image: Tensor, task: str, severity: float, generator: torch.Generator 
     """Raise on the first argument of `degrade` outside its contract."""
     if not isinstance(image, Tensor):
         raise TypeError(f"The image must be a torch.Tensor, not {type(image).__name__}.")
-    if task not in DEGRADATIONS:
+    if task not in REGISTRY:
         raise ValueError(f"Unknown task {task!r}; the tasks are {', '.join(TASKS)}.")
     if isinstance(severity, bool) or not isinstance(severity, int | float):
         raise TypeError(f"The severity must be a number, not {type(severity).__name__}.")
@@ -97,3 +75,15 @@ def check(image: Tensor, task: str, severity: float, generator: torch.Generator 
         raise ValueError("The image must be finite everywhere, but it has NaN or infinite pixels.")
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(f"The image must lie in [0, 1], but it spans [{low:.4g}, {high:.4g}].")
+
+
+def _find_tasks() -> dict[str, Task]:
+    """The `TASK` of each file of this package that has one, by name, in order of file name."""
+    files = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{file}") for file in files]
+    tasks = [module.TASK for module in modules if hasattr(module, "TASK")]
+    return {task.name: task for task in tasks}
+
+
+REGISTRY = _find_tasks()
+TASKS = tuple(REGISTRY)

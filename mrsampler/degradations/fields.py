@@ -47,6 +47,25 @@ def fractal_noise(
     return (field - field.mean()) / field.std().clamp_min(1e-6)
 
 
+def box(planes: Tensor, radius: int) -> Tensor:
+    """Mean over squares of 2 radius + 1 pixels, fewer at the borders, (N, C, H, W)."""
+    return F.avg_pool2d(planes, 2 * radius + 1, 1, radius, count_include_pad=False)
+
+
+def along_edges(field: Tensor, small: Tensor, image: Tensor) -> Tensor:
+    """A field (h, w) brought to the picture's size (H, W), breaking where the picture does.
+
+    `small` is the image (3, H, W) at the field's size. A fast guided filter (He & Sun, 2015).
+    """
+    guide = small.mean(0)
+    stats = box(torch.stack([guide, field, guide * field, guide * guide])[None], 6)[0]
+    slope = (stats[2] - stats[0] * stats[1]) / (stats[3] - stats[0] ** 2 + 2e-3)
+    lines = box(torch.stack([slope, stats[1] - slope * stats[0]])[None], 4)
+    size = image.shape[1:]
+    slope, offset = F.interpolate(lines, size, mode="bilinear", align_corners=False)[0]
+    return slope * image.mean(0) + offset
+
+
 def gaussian_blur(field: Tensor, sigma: float) -> Tensor:
     """(h, w) blurred with replicated borders; sigma in pixels."""
     radius = max(1, math.ceil(2.5 * sigma))
@@ -61,10 +80,17 @@ def gaussian_blur(field: Tensor, sigma: float) -> Tensor:
 def coarse(grain: Tensor, spread: float) -> Tensor:
     """White noise (C, H, W) blurred by a Gaussian of `spread` pixels, its variance kept.
 
-    In pixels of the photo, as a sensor's grain is: at most 1, and H and W at least 4.
+    In pixels of the photo, as a sensor's grain is: at most 8, and H and W at least 4 of them.
     """
-    weight = torch.exp(-0.5 * (torch.arange(-3.0, 4.0) / max(spread, 1e-3)).square())
+    radius = max(3, math.ceil(2.5 * spread))
+    offsets = torch.arange(-float(radius), radius + 1.0)
+    weight = torch.exp(-0.5 * (offsets / max(spread, 1e-3)).square())
     weight = weight / weight.norm()
-    padded = F.pad(grain[:, None], (3, 3, 3, 3), mode="reflect")
-    across = F.conv2d(padded, weight.view(1, 1, 1, 7))
-    return F.conv2d(across, weight.view(1, 1, 7, 1))[:, 0]
+    padded = F.pad(grain[:, None], (radius,) * 4, mode="reflect")
+    across = F.conv2d(padded, weight.view(1, 1, 1, -1))
+    return F.conv2d(across, weight.view(1, 1, -1, 1))[:, 0]
+
+
+def onset(severity: float) -> float:
+    """0 at severity 0, 1 from 0.25 on: for what comes with damage, but is not its measure."""
+    return min(1.0, 4 * severity)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .fields import reduced_size, uniform
 from .raster import Stamps
+from .task import USUAL, Form, Task
 
 
 class Size(NamedTuple):
@@ -118,3 +119,6 @@ def raindrop(image: Tensor, severity: float, generator: torch.Generator) -> Tens
     glint = torch.exp(-((slope_y - light_y) ** 2 + (slope_x - light_x) ** 2) / 0.012)
     seen = seen + 0.6 * glint * (1 - seen)
     return torch.lerp(image, seen.clamp(0, 1), alpha)
+
+
+TASK = Task("raindrop", {USUAL: Form(raindrop, "drops on a window pane")}, local=False)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .fields import fractal_noise, gaussian_blur, reduced_size, resize, uniform
 from .light import from_linear, to_linear
+from .task import USUAL, Form, Task
 
 MAX_STOPS = 3.2
 SKY = (0.30, 0.06, -0.25)  # stops lost beyond that: the sky that still lights a shadow is blue
@@ -95,3 +96,6 @@ def shadow(image: Tensor, severity: float, generator: torch.Generator) -> Tensor
     loss = severity * (MAX_STOPS * stops + torch.tensor(SKY))
     ambient = torch.exp2(-loss)[:, None, None]
     return from_linear(to_linear(image) * (1 - hidden * (1 - ambient)))
+
+
+TASK = Task("shadowed", {USUAL: Form(shadow, "shadows cast on the scene")}, local=False)

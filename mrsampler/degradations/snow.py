@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .fields import fractal_noise, reduced_size, resize, uniform
 from .raster import Stamps
+from .task import USUAL, Form, Task
 
 
 class Layer(NamedTuple):
@@ -86,3 +87,6 @@ def snow(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     opacity = 1 - torch.exp(-depth)
     light = torch.tensor(LIGHT)[:, None, None]
     return image + opacity * (light - image).clamp_min(0)
+
+
+TASK = Task("snowy", {USUAL: Form(snow, "flakes near and far")}, local=False)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .fields import uniform
 from .jpeg import through_file
+from .task import USUAL, Form, Task
 
 PLANNING = 96  # short side of the sketch on which coverage is measured
 MAX_COVERAGE = 0.41
@@ -142,3 +143,13 @@ def _word(
         fill=255,
         font=ImageFont.load_default(2 * min(height, width) * size),
     )
+
+
+TASK = Task(
+    "uncompleted",
+    {
+        USUAL: Form(strokes, "a white brush's strokes"),
+        "pen": Form(scrawl, "thin lines and letters, then mostly a JPEG file"),
+    },
+    local=True,
+)

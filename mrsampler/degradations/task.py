@@ -8,6 +8,7 @@ from torch import Tensor
 
 Degradation = Callable[[Tensor, float, torch.Generator], Tensor]
 USUAL = "usual"
+HELD_OUT = "held-out"  # stands for each task's own form of that kind
 
 
 class Form(NamedTuple):
@@ -33,3 +34,27 @@ class Task(NamedTuple):
     name: str
     forms: dict[str, Form]
     local: bool
+
+    @property
+    def other_forms(self) -> tuple[str, ...]:
+        """The forms to train on beside the usual one: not the held-out one."""
+        return tuple(n for n, form in self.forms.items() if n != USUAL and not form.held_out)
+
+    def has(self, form: str) -> bool:
+        """Whether there is such a form; `HELD_OUT` stands for the one that is held out."""
+        return form in self.forms or (form == HELD_OUT and self._held_out is not None)
+
+    def form(self, name: str) -> Form:
+        """The form of this name, or the held-out one for `HELD_OUT`; ValueError without it."""
+        held_out = self._held_out
+        if name == HELD_OUT and held_out is not None:
+            return held_out
+        if name not in self.forms:
+            raise ValueError(
+                f"{self.name} has no form {name!r}; choose from {', '.join(self.forms)}."
+            )
+        return self.forms[name]
+
+    @property
+    def _held_out(self) -> Form | None:
+        return next((form for form in self.forms.values() if form.held_out), None)

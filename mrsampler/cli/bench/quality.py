@@ -25,11 +25,11 @@ def add(benches: Any) -> None:
         "--tasks", nargs="+", metavar="TASK", help="only these (default: all of the checkpoint's)"
     )
     command.add_argument(
-        "--wild",
-        action="store_true",
-        help="damaged as photos from anywhere are: a night with lamps, a camera's noise, rain of "
-        "any streaks, thin lines and letters, JPEG-compressed after; tasks that have no such form "
-        "are left out",
+        "--form",
+        default="usual",
+        metavar="NAME",
+        help="damaged in this form, which `list tasks` names; tasks that have none of that name "
+        "are left out. held-out: each task's form that the bundled networks were never trained on",
     )
     command.add_argument(
         "--field",
@@ -63,14 +63,14 @@ FIELD = Table(
 def run(args: argparse.Namespace) -> int:
     from mrsampler import TASKS, checkpoints
     from mrsampler.bench.quality import quality
-    from mrsampler.degradations import WILD
+    from mrsampler.degradations import REGISTRY, USUAL
     from mrsampler.solvers import BudgetError
 
     tables.check_out(args.out)
     if args.card:
         options.check_card(args)
-        if args.tasks or args.wild:
-            raise CommandError("the card is of all tasks as they are: no --tasks, no --wild")
+        if args.tasks or args.form != USUAL:
+            raise CommandError("the card is of all tasks as they are: no --tasks, no --form")
         if args.images is None:
             raise CommandError("the card is of photos kept from training: give their --images")
     paths = clean.paths(args.images)[: args.photos]
@@ -81,10 +81,9 @@ def run(args: argparse.Namespace) -> int:
     tasks = args.tasks or restorer.tasks
     if foreign := set(tasks) - set(restorer.tasks):
         raise CommandError(f"{restorer.checkpoint.name} has no task {', '.join(sorted(foreign))}")
-    if args.wild:
-        tasks = [task for task in tasks if task in WILD]
-        if not tasks:
-            raise CommandError(f"--wild is for {', '.join(WILD)} alone")
+    asked, tasks = tasks, [task for task in tasks if REGISTRY[task].has(args.form)]
+    if not tasks:
+        raise CommandError(f"no form {args.form!r} of {', '.join(asked)}; see list tasks")
     photos = clean.read(paths, args.largest_side)
     table = FIELD if args.field else QUALITY
     measured = quality(
@@ -93,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         tasks,
         severity=args.severity,
         field=args.field,
-        wild=args.wild,
+        form=args.form,
         **sampler,
     )
     gained = (row | {"gain": float(row["restored"]) - float(row["degraded"])} for row in measured)
@@ -107,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         "largest_side": args.largest_side,
         "severity": args.severity,
     }
-    settings |= sampler | ({"wild": True} if args.wild else {})
+    settings |= sampler | ({} if args.form == USUAL else {"form": args.form})
     mean = _mean(rows, table)
     print(table.line(mean))
     if args.out is not None:

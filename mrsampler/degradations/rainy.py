@@ -9,6 +9,7 @@ from torch import Tensor
 from .fields import fractal_noise, reduced_size, resize, uniform
 from .jpeg import through_file
 from .raster import splat
+from .task import USUAL, Form, Task
 
 
 class Layer(NamedTuple):
@@ -119,3 +120,13 @@ def _behind(depth: Tensor, image: Tensor, light: Tensor) -> Tensor:
     """The image behind drops of this optical depth (H, W) that gather the light (3,)."""
     opacity = 1 - torch.exp(-depth)
     return image + opacity * (light[:, None, None] - image).clamp_min(0)
+
+
+TASK = Task(
+    "rainy",
+    {
+        USUAL: Form(rain, "streaks at several distances"),
+        "streaks": Form(wild_rain, "streaks of any kind, then mostly a JPEG file"),
+    },
+    local=False,
+)
