@@ -61,8 +61,9 @@ def paint(draw: ImageDraw.ImageDraw, segment: Segment, short: float) -> None:
     x0, y0, x1, y1, brush = (short * v for v in segment)
     r = max(brush, 1) / 2
     draw.line([(x0, y0), (x1, y1)], fill=255, width=max(1, round(brush)))
-    # the far side of the box is drawn too
-    draw.ellipse([x1 - r, y1 - r, x1 + r - 1, y1 + r - 1], fill=255)
+    # the far side of the box is drawn too; a box of one pixel must not end before it starts
+    left, top = x1 - r, y1 - r
+    draw.ellipse([left, top, max(left, x1 + r - 1), max(top, y1 + r - 1)], fill=255)
 
 
 def coverage(severity: float) -> float:
