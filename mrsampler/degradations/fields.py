@@ -77,11 +77,14 @@ def gaussian_blur(field: Tensor, sigma: float) -> Tensor:
     return F.conv2d(rows, kernel.view(1, 1, 1, -1))[0, 0]
 
 
-def convolve(planes: Tensor, kernel: Tensor) -> Tensor:
-    """(n, h, w) convolved with a symmetric kernel (k, k), k odd, borders replicated; by FFT."""
+def convolve(planes: Tensor, kernel: Tensor, borders: str = "replicate") -> Tensor:
+    """(n, h, w) convolved with a symmetric kernel (k, k), k odd, by FFT.
+
+    borders: what lies beyond them, "replicate", or "circular" for noise.
+    """
     half = kernel.shape[-1] // 2
     height, width = planes.shape[-2:]
-    padded = F.pad(planes[None], (half,) * 4, mode="replicate")[0]
+    padded = F.pad(planes[None], (half,) * 4, mode=borders)[0]
     size = padded.shape[-2:]
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel, size)
     return torch.fft.irfft2(spectrum, size)[:, 2 * half :, 2 * half :][:, :height, :width]
