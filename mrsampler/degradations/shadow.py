@@ -241,14 +241,15 @@ def cast_by(
     edge: tuple[float, float],
     working: int,
     generator: torch.Generator,
-    size: tuple[int, int],
+    image: Tensor,
 ) -> Tensor:
-    """The shadow of one of the casters on a picture of this size, at its working size.
+    """The shadow of one of the casters on a picture (3, H, W), its short side `working` at most.
 
     edge: deviation of the penumbra in thousandths of the short side, drawn between these on a
-    logarithmic scale, and up to three times as much across the picture; half a pixel at least.
+    logarithmic scale, and up to three times as much across the picture; 0.3 pixels at least.
     """
-    rows, columns = reduced_size(*size, min(working, *size))
+    _, height, width = image.shape
+    rows, columns = reduced_size(height, width, min(working, height, width))
     kind, soft, wider, turn = uniform(
         generator,
         (0, len(casters)),
@@ -265,28 +266,28 @@ def sharp_edged(image: Tensor, severity: float, generator: torch.Generator) -> T
     """(3, H, W) in [0, 1] with a shadow whose edge is a few pixels wide at most."""
     loss = any_light(generator)
     casters = (silhouette, hard_blob, branching, leaves)
-    hidden = cast_by(casters, (0.5, 5), SHARP, generator, tuple(image.shape[1:]))
+    hidden = cast_by(casters, (0.5, 5), SHARP, generator, image)
     return shaded(image, hidden, severity * loss)
 
 
 def objects(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] with the shadow of an arm, a tree or a pole, sharp or soft."""
     loss = any_light(generator)
-    hidden = cast_by((branching,), (1.5, 15), 256, generator, tuple(image.shape[1:]))
+    hidden = cast_by((branching,), (1.5, 15), 256, generator, image)
     return shaded(image, hidden, severity * loss)
 
 
 def window(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] lit through a window, blinds or a fence."""
     loss = any_light(generator)
-    hidden = cast_by((openings,), (1.5, 12), 256, generator, tuple(image.shape[1:]))
+    hidden = cast_by((openings,), (1.5, 12), 256, generator, image)
     return shaded(image, hidden, severity * loss)
 
 
 def under_leaves(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] in the dappled light under a tree."""
     loss = any_light(generator)
-    hidden = cast_by((leaves, foliage), (1, 8), 256, generator, tuple(image.shape[1:]))
+    hidden = cast_by((leaves, foliage), (1, 8), 256, generator, image)
     return shaded(image, hidden, severity * loss)
 
 
@@ -296,7 +297,7 @@ def overlapping(image: Tensor, severity: float, generator: torch.Generator) -> T
     casters = (silhouette, blob, branching, openings)
     for _ in range(int(number)):
         loss = 0.6 * any_light(generator)
-        hidden = cast_by(casters, (1.5, 40), WORKING, generator, tuple(image.shape[1:]))
+        hidden = cast_by(casters, (1.5, 40), WORKING, generator, image)
         image = shaded(image, hidden, severity * loss)
     return image
 
@@ -305,18 +306,15 @@ def most(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] of which the sun reaches but a patch or two."""
     loss = any_light(generator)
     casters = (hard_blob, silhouette, branching)
-    rows_columns = tuple(image.shape[1:])
-    hidden = 1 - cast_by(casters, (1.5, 30), 256, generator, rows_columns)
-    hidden = torch.maximum(hidden, cast_by(casters, (1.5, 30), 256, generator, rows_columns))
+    hidden = 1 - cast_by(casters, (1.5, 30), 256, generator, image)
+    hidden = torch.maximum(hidden, cast_by(casters, (1.5, 30), 256, generator, image))
     return shaded(image, hidden, severity * loss)
 
 
 def diffuse(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] with a shadow that has hardly any edge, as indoors or under clouds."""
     loss = any_light(generator)
-    hidden = cast_by(
-        (silhouette, blob, branching), (25, 120), 64, generator, tuple(image.shape[1:])
-    )
+    hidden = cast_by((silhouette, blob, branching), (25, 120), 64, generator, image)
     return shaded(image, hidden, severity * loss)
 
 
