@@ -29,7 +29,7 @@ LAYERS = (
     Layer(26, (80, 140), 2.2, 0.5),
 )
 LIGHT = (0.90, 0.92, 0.94)  # drops gather the sky
-MOST_RAIN = 30_000  # pixels of 65,536 that a wild layer's streaks may take, side by side
+MOST_RAIN = 30_000  # pixels of 65,536 that a layer of any streaks may take, side by side
 WORST_FILE, BEST_FILE = 70, 97  # the encoder's quality
 
 

@@ -322,15 +322,23 @@ def figures(image: Tensor, severity: float, generator: torch.Generator) -> Tenso
     """(3, H, W) in [0, 1] with shadows of people and of polygons, by distance to their outline.
 
     Unions of ellipses and half-planes, no raster: the penumbra is the distance over a width that
-    grows from the feet on. It multiplies stored values, not light.
+    grows from the feet on. The shadow is a factor of stored values and a power of them, as where a
+    camera's tone curve has less or more contrast in the dark.
     """
     _, height, width = image.shape
     rows, columns = reduced_size(height, width, min(height, width, 192))
     short = min(rows, columns)
     y = torch.arange(rows)[:, None] / short
     x = torch.arange(columns)[None] / short
-    number, strength, red, blue, soft, turn = uniform(
-        generator, (1, 4), (0.45, 0.85), (-0.06, 0.04), (-0.04, 0.08), (0.004, 0.02), (-1.2, 1.2)
+    number, strength, power, red, blue, soft, turn = uniform(
+        generator,
+        (1, 4),
+        (0.45, 0.85),
+        (-0.25, 0.4),
+        (-0.06, 0.04),
+        (-0.04, 0.08),
+        (0.004, 0.02),
+        (-1.2, 1.2),
     )
     gap = torch.full((rows, columns), 9.0)  # signed distance over the penumbra's width
     for _ in range(int(number)):
@@ -345,7 +353,8 @@ def figures(image: Tensor, severity: float, generator: torch.Generator) -> Tenso
     hidden = (0.5 - gap / 2).clamp(0, 1)
     hidden = resize(hidden * hidden * (3 - 2 * hidden), height, width).clamp(0, 1)
     loss = severity * (strength + torch.tensor((red, 0.0, -blue))).clamp(0, 0.95)
-    return image * (1 - hidden * loss[:, None, None])
+    toned = image.pow(1 + severity * power * hidden) * (1 - hidden * loss[:, None, None])
+    return torch.minimum(image, toned)
 
 
 def _person(up: Tensor, side: Tensor, generator: torch.Generator) -> Tensor:
@@ -393,7 +402,9 @@ TASK = Task(
         "most": Form(most, "shadow on most of the photo"),
         "diffuse": Form(diffuse, "a shadow with hardly any edge"),
         "figures": Form(
-            figures, "people's and polygons' shadows that multiply stored values", held_out=True
+            figures,
+            "people's and polygons' shadows, a factor and a power of stored values",
+            held_out=True,
         ),
     },
     local=False,
