@@ -381,7 +381,7 @@ def height_field(image: Tensor, severity: float, generator: torch.Generator) -> 
     seen = F.grid_sample(
         image[None], ray.permute(0, 2, 3, 1), padding_mode="reflection", align_corners=False
     )[0]
-    mirror = 0.02 + 0.98 * (1 - up) ** 3
+    mirror = 0.02 + 0.98 * (1 - up) ** 5
     halfway = (up * 0.85 - tilt[0] * high * 0.5 + tilt[1] * low).clamp(0, 1) ** 40
     mirror, halfway, alpha = (resize(v, height, width) for v in (mirror, halfway, alpha))
     seen = torch.lerp(seen, torch.tensor(sky), mirror.clamp(0, 1))

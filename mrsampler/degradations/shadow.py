@@ -82,7 +82,7 @@ def branching(rows: int, columns: int, generator: torch.Generator) -> Tensor:
         (0, 4),
         (0.1, 0.9),
         (-0.5, 0.5),
-        (0.04, 0.18),
+        (0.05, 0.24),
         (0.35, 0.75),
         (0.3, 1.3),
         (0.3, 0.7),
@@ -271,9 +271,12 @@ def sharp_edged(image: Tensor, severity: float, generator: torch.Generator) -> T
 
 
 def objects(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
-    """(3, H, W) in [0, 1] with the shadow of an arm, a tree or a pole, sharp or soft."""
+    """(3, H, W) in [0, 1] with shadows of an arm, a tree or a pole, two mostly, sharp or soft."""
     loss = any_light(generator)
     hidden = cast_by((branching,), (1.5, 15), 256, generator, image)
+    if torch.rand((), generator=generator) < 0.7:
+        second = cast_by((branching,), (1.5, 15), 256, generator, image)
+        hidden = torch.maximum(hidden, second)
     return shaded(image, hidden, severity * loss)
 
 
@@ -332,8 +335,8 @@ def figures(image: Tensor, severity: float, generator: torch.Generator) -> Tenso
     x = torch.arange(columns)[None] / short
     number, strength, power, red, blue, soft, turn = uniform(
         generator,
-        (1, 4),
-        (0.45, 0.85),
+        (2, 6),
+        (0.5, 0.9),
         (-0.25, 0.4),
         (-0.06, 0.04),
         (-0.04, 0.08),
@@ -343,7 +346,7 @@ def figures(image: Tensor, severity: float, generator: torch.Generator) -> Tenso
     gap = torch.full((rows, columns), 9.0)  # signed distance over the penumbra's width
     for _ in range(int(number)):
         tall, foot_y, foot_x, corners = uniform(
-            generator, (0.3, 0.9), (0.4, 1.2), (0, columns / short), (0, 1)
+            generator, (0.5, 1.3), (0.5, 1.3), (0, columns / short), (0, 1)
         )
         up = -(y - foot_y) * math.cos(turn) + (x - foot_x) * math.sin(turn)
         side = (y - foot_y) * math.sin(turn) + (x - foot_x) * math.cos(turn)

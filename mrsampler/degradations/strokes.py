@@ -408,22 +408,22 @@ def stamped(image: Tensor, severity: float, generator: torch.Generator) -> Tenso
     kind, share = uniform(generator, (0, 1), (0.5, 1))
     colour = any_colour(generator)
     draw = _doodles if kind < 0.45 else partial(_paragraph, repeated=kind > 0.72)
-    hidden = draw(height, width, 0.22 * share * severity**1.4, generator)
+    hidden = draw(height, width, 0.35 * share * severity**1.4, generator)
     return put_over(image, hidden, colour, generator)
 
 
 def _doodles(height: int, width: int, share: float, generator: torch.Generator) -> Tensor:
-    """Catmull-Rom splines through points of chance until this share is covered, (height, width)."""
+    """Catmull-Rom splines of chance, as long as it takes to cover this share, (height, width)."""
     short = min(height, width)
     (thick,) = uniform(generator, (math.log(0.006), math.log(0.03)))
     radius = max(0.7, math.exp(thick) * short / 2)
     offsets = torch.arange(-math.ceil(radius) - 1, math.ceil(radius) + 2)
     dy, dx = offsets[:, None].float(), offsets[None].float()
     tip = (radius + 0.5 - torch.hypot(dy, dx)).clamp(0, 1)
-    hidden = torch.zeros(height, width)
+    path, drawn = torch.zeros(height, width), 0.0
     own = branched(generator)
-    for _ in range(24):
-        if hidden.mean() >= share:
+    for _ in range(40):
+        if drawn >= share * height * width:
             break
         start = torch.rand(2, 1, generator=own)
         walk = 0.16 * torch.randn(2, 9, generator=own).cumsum(1)
@@ -432,10 +432,10 @@ def _doodles(height: int, width: int, share: float, generator: torch.Generator) 
         p0, p1, p2, p3 = (p[:, k : k + 6, None] for k in range(4))
         curve = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
         curve = 0.5 * (curve + (3 * p1 - p0 - 3 * p2 + p3) * t**3).flatten(1)
-        path = splat(curve[0], curve[1], torch.ones(curve.shape[1]), height, width).clamp_max(1)
-        wet = F.conv2d(path[None, None], tip[None, None], padding=len(offsets) // 2)[0, 0]
-        hidden = torch.maximum(hidden, wet.clamp_max(1))
-    return hidden
+        path += splat(curve[0], curve[1], torch.ones(curve.shape[1]), height, width)
+        drawn += 2 * radius * curve.diff(dim=1).norm(dim=0).sum().item()
+    path = path.clamp_max(1)[None, None]
+    return F.conv2d(path, tip[None, None], padding=len(offsets) // 2)[0, 0].clamp_max(1)
 
 
 def _paragraph(
