@@ -77,6 +77,42 @@ def gaussian_blur(field: Tensor, sigma: float) -> Tensor:
     return F.conv2d(rows, kernel.view(1, 1, 1, -1))[0, 0]
 
 
+def convolve(planes: Tensor, kernel: Tensor, borders: str = "replicate") -> Tensor:
+    """(n, h, w) convolved with a symmetric kernel (k, k), k odd, by FFT.
+
+    borders: what lies beyond them, "replicate", or "circular" for noise.
+    """
+    half = kernel.shape[-1] // 2
+    height, width = planes.shape[-2:]
+    padded = F.pad(planes[None], (half,) * 4, mode=borders)[0]
+    size = padded.shape[-2:]
+    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel, size)
+    return torch.fft.irfft2(spectrum, size)[:, 2 * half :, 2 * half :][:, :height, :width]
+
+
+def disc(radius: float) -> Tensor:
+    """Antialiased disc that sums to 1, (k, k): what a point out of focus becomes."""
+    half = math.ceil(radius) + 1
+    offsets = torch.arange(-half, half + 1)
+    distance = torch.hypot(offsets[:, None].float(), offsets[None].float())
+    kernel = (radius + 0.5 - distance).clamp(0, 1)
+    return kernel / kernel.sum()
+
+
+def segment(length: float, angle: float) -> Tensor:
+    """Antialiased segment that sums to 1, (k, k): the path of a thing in motion.
+
+    length in pixels; angle in radians off the vertical.
+    """
+    half = math.ceil(length / 2) + 1
+    offsets = torch.arange(-half, half + 1)
+    y, x = offsets[:, None].float(), offsets[None].float()
+    along = (y * math.cos(angle) + x * math.sin(angle)).abs()
+    across = (x * math.cos(angle) - y * math.sin(angle)).abs()
+    kernel = (length / 2 + 0.5 - along).clamp(0, 1) * (1 - across).clamp_min(0)
+    return kernel / kernel.sum()
+
+
 def coarse(grain: Tensor, spread: float) -> Tensor:
     """White noise (C, H, W) blurred by a Gaussian of `spread` pixels, its variance kept.
 

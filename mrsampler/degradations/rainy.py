@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .fields import fractal_noise, reduced_size, resize, uniform
+from .fields import convolve, fractal_noise, reduced_size, resize, segment, uniform
 from .jpeg import through_file
-from .raster import splat
+from .raster import Stamps, splat
 from .task import USUAL, Form, Task
 
 
@@ -29,7 +29,7 @@ LAYERS = (
     Layer(26, (80, 140), 2.2, 0.5),
 )
 LIGHT = (0.90, 0.92, 0.94)  # drops gather the sky
-MOST_RAIN = 30_000  # pixels of 65,536 that a wild layer's streaks may take, side by side
+MOST_RAIN = 30_000  # pixels of 65,536 that a layer of any streaks may take, side by side
 WORST_FILE, BEST_FILE = 70, 97  # the encoder's quality
 
 
@@ -92,7 +92,7 @@ def rain(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     return _behind(depth, image, torch.tensor(LIGHT))
 
 
-def wild_rain(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+def any_streaks(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
     """(3, H, W) in [0, 1] behind rain of one to three layers of any streaks, most as a JPEG file.
 
     From needles to ribbons, sharp to out of focus, faint to opaque, up to 45 degrees; what
@@ -116,6 +116,181 @@ def wild_rain(image: Tensor, severity: float, generator: torch.Generator) -> Ten
     return rainy if file < 0.3 else through_file(rainy, round(quality))
 
 
+def far(height: int, width: int, generator: torch.Generator) -> Tensor:
+    """How far away the scene is, (height, width), about 1 in the mean: a horizon and above it."""
+    horizon, near, rough = uniform(generator, (0.1, 0.7), (0, 1), (0.1, 0.35))
+    rows = torch.linspace(0, 1, height)[:, None]
+    below = ((rows - horizon) / (1 - horizon)).clamp_min(0)
+    ramp = 1 - near * below.sqrt()
+    sheets = fractal_noise(*reduced_size(height, width, 32), generator, cells=3, octaves=3)
+    return ramp * (1 + rough * resize(sheets, height, width).clamp(-2, 2)) / (1 - 0.4 * near)
+
+
+def cloud_light(generator: torch.Generator, low: float, high: float) -> Tensor:
+    """The light that drops gather, (3,): grey, of level low to high, a little blue or warm."""
+    level, warm = uniform(generator, (low, high), (-0.03, 0.02))
+    return torch.tensor((level + warm, level, level - warm)).clamp(0, 1)
+
+
+def downpour(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] behind heavy rain: streaks in layers, as bright as the sky where dense.
+
+    What it has in common with Rain100H (Yang et al., 2017) is that streaks saturate; severity
+    brings more of them and makes each more opaque.
+    """
+    _, height, width = image.shape
+    wind, turn, mist, layers = uniform(
+        generator, (-0.75, 0.75), (-0.12, 0.12), (0, 0.15), (2, 4.99)
+    )
+    light = cloud_light(generator, 0.8, 1.0)
+    depth = far(height, width, generator) * mist * severity
+    for k in range(int(layers)):
+        number, length, across, opacity, taper = uniform(
+            generator, (6.3, 8.2), (2.3, 3.9), (-1.0, -0.3), (0.2, 1.6), (0.25, 1)
+        )
+        grow = 1.45**k  # each layer nearer than the last
+        long, wide = math.exp(length) * grow, math.exp(across) * 1.25**k
+        count = min(math.exp(number), MOST_RAIN / 1.5 / (long * max(1, 2.5 * wide)))
+        layer = Layer(round(count), (long, 1.7 * long), wide, math.exp(opacity), taper)
+        depth += streaks(layer, wind + k * turn, severity, height, width, generator)
+    return _behind(depth, image, light)
+
+
+def misty(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] behind fine rain, and the grey of all rain farther off."""
+    _, height, width = image.shape
+    wind, veil, number, length, across, opacity, patchy = uniform(
+        generator,
+        (-0.5, 0.5),
+        (0.2, 0.9),
+        (7.0, 8.4),
+        (1.9, 3.7),
+        (-1.0, -0.4),
+        (-0.7, 0.7),
+        (0, 0.6),
+    )
+    light = cloud_light(generator, 0.6, 0.92)
+    distance = far(height, width, generator)
+    long = math.exp(length)
+    count = min(math.exp(number), 2 * MOST_RAIN / long)
+    layer = Layer(round(count), (long, 2 * long), math.exp(across), math.exp(opacity), 0.5)
+    fine = streaks(layer, wind, severity, height, width, generator)
+    depth = fine * (1 - patchy + patchy * distance) + veil * severity**1.3 * distance
+    return _behind(depth, image, light)
+
+
+def near(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] behind a few wide streaks close to the lens, and thin ones."""
+    _, height, width = image.shape
+    wind, number, length, across, opacity, taper, fine, mist = uniform(
+        generator,
+        (-0.7, 0.7),
+        (20, 90),
+        (3.4, 5.0),
+        (0.5, 2.0),
+        (-1.2, 0.2),
+        (0.1, 0.6),
+        (100, 1000),
+        (0, 0.12),
+    )
+    light = cloud_light(generator, 0.75, 1.0)
+    depth = far(height, width, generator) * mist * severity
+    long = math.exp(length)
+    layer = Layer(round(number), (long, 1.8 * long), math.exp(across), math.exp(opacity), taper)
+    depth += streaks(layer, wind, severity, height, width, generator)
+    thin = Layer(round(fine), (8, 30), 0.6, 1.0, 0.7)
+    depth += streaks(thin, wind, severity, height, width, generator)
+    return _behind(depth, image, light)
+
+
+def painted(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] with an image editor's rain: noise, threshold, motion blur, screen.
+
+    One or two passes, each of its own grain, density, length and contrast.
+    """
+    _, height, width = image.shape
+    short = min(height, width)
+    wind, passes, white = uniform(generator, (-0.9, 0.9), (1, 2.99), (0.8, 1))
+    kept = torch.ones(height, width)
+    for _ in range(int(passes)):
+        grain, cover, length, gain, floor, fade = uniform(
+            generator, (0.8, 2.2), (-2.8, -0.4), (2.2, 3.9), (0.4, 1.2), (0, 0.2), (0.6, 1)
+        )
+        rows = round(256 / grain) if short >= 256 / grain else short
+        size = reduced_size(height, width, rows)
+        noise = torch.rand(size, generator=generator)
+        long = max(2.0, math.exp(length) * rows / 256)
+        specks = (noise < severity * math.exp(cover) / long).float()
+        swept = convolve(specks[None], segment(long, wind), "circular")[0]
+        lines = (gain * long * swept - floor).clamp(0, 1)
+        kept *= 1 - fade * min(1.0, 2 * severity) * resize(lines, height, width)
+    return image + white * (1 - kept) * (1 - image)
+
+
+def droplets(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] behind rain that a short shutter stops: short dashes, discs near by."""
+    _, height, width = image.shape
+    short = min(height, width)
+    wind, number, length, across, opacity, discs, radius, soft = uniform(
+        generator,
+        (-0.7, 0.7),
+        (6, 7.8),
+        (2, 7),
+        (0.5, 1.3),
+        (0.4, 1.8),
+        (0, 90),
+        (1.5, 5),
+        (0.2, 1),
+    )
+    light = cloud_light(generator, 0.8, 1.0)
+    layer = Layer(round(math.exp(number)), (length, 1.8 * length), across, opacity, 0.4)
+    depth = streaks(layer, wind, severity, height, width, generator)
+    count = round(discs * height * width / short**2)
+    draws = torch.rand(5, count, generator=generator)
+    wide = radius * (0.6 + 0.8 * draws[0]) * short / 256
+    strength = (0.15 + 0.6 * draws[1]) * ((severity - draws[4]) * 8).clamp(0, 1)
+    stamps = Stamps(draws[2] * height, draws[3] * width, 1.4 * radius * short / 256, height, width)
+    distance = stamps.dy.square() + stamps.dx.square()
+    bright = (1 - distance / wide[:, None, None].square()).clamp_min(0) ** soft
+    depth += stamps.sum(strength[:, None, None] * bright)
+    return _behind(depth, image, light)
+
+
+def perspective(image: Tensor, severity: float, generator: torch.Generator) -> Tensor:
+    """(3, H, W) in [0, 1] behind rain from a vanishing point, and fog that grows with depth.
+
+    Worked out pixel by pixel, as a shader does: the ray from the vanishing point picks a lane, the
+    distance along it a cell, and a table of chance whether a drop is in that cell. Three planes.
+    """
+    _, height, width = image.shape
+    short = min(height, width)
+    y0, x0, up, fog, bright = uniform(
+        generator, (1.2, 4), (-0.6, 1.6), (0, 1), (0.05, 0.45), (0.5, 1)
+    )
+    y0 = (-y0 if up < 0.7 else 1 + y0) * short
+    y = torch.arange(height)[:, None] - y0
+    x = torch.arange(width) - x0 * short
+    angle, distance = torch.atan2(x, y.abs()), torch.hypot(y, x) / short * 256
+    centre = abs(height / 2 - y0) / short * 256
+    light = cloud_light(generator, 0.75, 0.98)
+    depth = far(height, width, generator) * fog * severity
+    for plane in range(3):
+        table, slide = torch.rand(2, 64, 509, generator=generator)
+        lane_width, length, share = uniform(generator, (2.2, 3.5), (12, 30), (0.04, 0.12))
+        lane_width, length = lane_width * 1.5**plane, length * 1.6**plane
+        lane = angle * centre / lane_width + 1000
+        column = lane.floor()
+        across = 1 - (2 * (lane - column) - 1).abs()
+        column = column.long() % 509
+        cell = distance / length + 64 * slide[0, column] + 1000
+        chance = table[cell.floor().long() % 64, column]
+        along = cell.frac()
+        on = ((share * severity**0.8 - chance) * 60).clamp(0, 1)
+        wave = 0.8 + 0.2 * torch.sin(along * 25)  # a drop oscillates as it falls
+        depth += 2.2 * bright * on * across * along * (1 - along).sqrt() * 2 * wave
+    return _behind(depth, image, light)
+
+
 def _behind(depth: Tensor, image: Tensor, light: Tensor) -> Tensor:
     """The image behind drops of this optical depth (H, W) that gather the light (3,)."""
     opacity = 1 - torch.exp(-depth)
@@ -123,10 +298,16 @@ def _behind(depth: Tensor, image: Tensor, light: Tensor) -> Tensor:
 
 
 TASK = Task(
-    "rainy",
-    {
-        USUAL: Form(rain, "streaks at several distances"),
-        "streaks": Form(wild_rain, "streaks of any kind, then mostly a JPEG file"),
+    name="rainy",
+    forms={
+        USUAL: Form(rain, "streaks at four distances in one wind, and a little mist"),
+        "streaks": Form(any_streaks, "streaks of any kind, then mostly a JPEG file"),
+        "downpour": Form(downpour, "heavy rain in layers whose streaks saturate"),
+        "misty": Form(misty, "fine rain and a grey veil that grows with depth"),
+        "near": Form(near, "wide streaks close to the lens, out of focus"),
+        "painted": Form(painted, "an image editor's rain: noise, threshold, motion blur"),
+        "droplets": Form(droplets, "drops that a short shutter stops"),
+        "perspective": Form(perspective, "rain from a vanishing point, and fog", held_out=True),
     },
     local=False,
 )
