@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -29,7 +30,7 @@ from mrsampler.bench.speedup import (
     speedup,
 )
 from mrsampler.bench.speedup_figure import plot
-from mrsampler.metrics import SlicedWasserstein, psnr, rmse, ssim
+from mrsampler.metrics import SlicedWasserstein, psnr, rmse, ssim, st_lpips
 from mrsampler.networks import ResidualUNet
 from mrsampler.restorer import load
 
@@ -291,7 +292,9 @@ def test_a_row_is_what_the_restorer_gives_and_the_metrics_say(measured):
     levels = SlicedWasserstein(clean, seed=1).levels(ours)
     assert [row["swd_1"], row["swd_2"]] == levels and row["swd"] == fmean(levels)
     assert row["rmse"] == pytest.approx(255 * rmse(torch.stack(ours), torch.stack(solution)))
-    assert row["seconds"] > 0 and row["lpips"] is None
+    assert row["seconds"] > 0
+    for trunk in ("alex", "vgg"):
+        assert row[trunk] == fmean(map(partial(st_lpips, trunk=trunk), ours, clean))
 
 
 def test_only_what_follows_the_ode_has_an_error_to_its_solution(measured):

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from mrsampler.degradations import degrade
-from mrsampler.metrics import psnr, rmse
+from mrsampler.metrics import STLPIPS, TRUNKS, SlicedWasserstein, psnr, rmse
 from mrsampler.restorer import Restorer
+
+
+class Perception:
+    """The distances of pictures to one true photo (3, H, W) in what people see."""
+
+    def __init__(self, truth: Tensor):
+        self._patches = SlicedWasserstein([truth])
+        self._learned = {trunk: STLPIPS(truth, trunk) for trunk in TRUNKS}
+
+    def __call__(self, image: Tensor) -> dict[str, float]:
+        """swd, alex and vgg, of an image of the truth's shape."""
+        learned = {trunk: distance(image) for trunk, distance in self._learned.items()}
+        return {"swd": self._patches([image])} | learned
 
 
 def quality(
@@ -24,18 +38,22 @@ def quality(
     field: bool = False,
     wild: bool = False,
 ) -> Iterator[dict[str, float | str]]:
-    """Mean PSNR in dB over clean `photos` (3, H, W), a row for each task as it is done.
+    """Means over clean `photos` (3, H, W), a row for each task as it is done.
 
-    Row: task; degraded (the input); one (the estimate of one evaluation at T); restored (`solver`
-    at `nfe`); worse (photos restored to more than 0.5 dB below their input). With `field` also
+    Row: task; the PSNR in dB: degraded (the input), one (the estimate of one evaluation at T) and
+    restored (`solver` at `nfe`); the same two's distances to the truth, lower is better: one_swd,
+    restored_swd, one_alex, restored_alex, one_vgg, restored_vgg (sliced Wasserstein and ST-LPIPS on
+    either trunk); worse (photos restored to more than 0.5 dB below their input). With `field` also
     whether the network's PF-ODE can be solved, on mrs-ode-d-2 and uniform-lambda, from the same
     x_T: at_50 (PSNR at 50 evaluations) and apart (RMSE in 1/255 between the solutions at 50 and at
     200). With `wild` the damage is as `degrade`'s of that name.
     Photo i of every task is degraded, and started from, seed i.
+    Raises RuntimeError where the weights of ST-LPIPS are missing.
     """
-    names = ("degraded", "one", "restored") + ("at_50", "apart") * field
+    yardsticks = [Perception(photo) for photo in photos]
     for task in tasks:
-        totals, worse = dict.fromkeys(names, 0.0), 0
+        totals: dict[str, float] = defaultdict(float)
+        worse = 0
         for seed, photo in enumerate(photos):
             generator = torch.Generator().manual_seed(seed)
             degraded = degrade(photo, task, severity, generator, wild=wild)
@@ -47,11 +65,15 @@ def quality(
             x = first.x
             for step in run:
                 x = step.x
-            before, after = psnr(degraded, photo), psnr(x[0].cpu(), photo)
-            totals["degraded"] += before
             assert first.x0 is not None
-            totals["one"] += psnr(first.x0[0].cpu(), photo)
+            one, restored = first.x0[0].cpu(), x[0].cpu()
+            before, after = psnr(degraded, photo), psnr(restored, photo)
+            totals["degraded"] += before
+            totals["one"] += psnr(one, photo)
             totals["restored"] += after
+            for name, image in (("one", one), ("restored", restored)):
+                for measure, distance in yardsticks[seed](image).items():
+                    totals[f"{name}_{measure}"] += distance
             worse += after < before - 0.5
             if field:
                 coarse, fine = (_solution(restorer, degraded, task, seed, n) for n in (50, 200))

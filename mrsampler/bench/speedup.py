@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mrsampler.degradations import degrade
-from mrsampler.metrics import SlicedWasserstein, lpips, psnr, rmse, ssim
+from mrsampler.metrics import STLPIPS, TRUNKS, SlicedWasserstein, psnr, rmse, ssim
 from mrsampler.problem import REFERENCE_NFE, REFERENCE_SOLVER
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS
@@ -92,13 +92,14 @@ class Damaged:
     """Clean photos (3, H, W) degraded by a task, and how good their restoration by any run is.
 
     `first` is the number of the first photo: a photo's number is the seed of its damage and of its
-    x_T. `distance` is that of the clean photos.
+    x_T. `distance` is that of the clean photos, `learned` that of each on each trunk.
     """
 
     restorer: Restorer
     clean: Sequence[Tensor]
     first: int
     distance: SlicedWasserstein
+    learned: Mapping[str, Sequence[STLPIPS]]
     task: str
     severity: float
     progress: Callable[[int], None]
@@ -125,7 +126,7 @@ class Damaged:
             self.progress(last.nfe)
         return restored, seconds
 
-    def measure(self, run: Run, with_lpips: bool) -> Row:
+    def measure(self, run: Run) -> Row:
         """Means over the photos: see `speedup`."""
         if run == INPUT:
             restored, seconds = self.degraded, [0.0]
@@ -143,7 +144,10 @@ class Damaged:
             "psnr": fmean(psnr(*pair) for pair in pairs),
             "ssim": fmean(ssim(*pair) for pair in pairs),
             "swd": fmean(levels),
-            "lpips": fmean(lpips(*pair) for pair in pairs) if with_lpips else None,
+            **{
+                trunk: fmean(own(image) for own, image in zip(truths, restored, strict=True))
+                for trunk, truths in self.learned.items()
+            },
             "rmse": error,
             "seconds": median(seconds),
         } | {f"swd_{i}": level for i, level in enumerate(levels, 1)}
@@ -161,7 +165,6 @@ def speedup(
     *,
     count: int,
     severity: float = 0.5,
-    with_lpips: bool = False,
     progress: Callable[[int], None] = lambda evaluations: None,
 ) -> Iterator[Row]:
     """A row for each (seed, task, run) of `todo`, which may be a part of those there are.
@@ -170,7 +173,8 @@ def speedup(
     again where they run out. `progress` is told the network calls of each photo restored.
 
     Row: seed, task, solver, spacing, nfe; mean psnr in dB and ssim; swd (swd_1, ... of each level,
-    the finest first, and their mean); mean lpips, or None; rmse to the converged PF-ODE from the
+    the finest first, and their mean); mean ST-LPIPS of either
+    trunk, alex and vgg; rmse to the converged PF-ODE from the
     same x_T in 1/255, None for what does not follow it; seconds, the median over the photos, one at
     a time.
     """
@@ -182,15 +186,16 @@ def speedup(
         first = seed * count
         clean = [photos[i % len(photos)] for i in range(first, first + count)]
         distance = SlicedWasserstein(clean, seed=seed)
+        learned = {trunk: [STLPIPS(photo, trunk) for photo in clean] for trunk in TRUNKS}
         for task, runs in tasks.items():
             for photo in clean:  # the first call at a size is slow, and is in nobody's time
                 if photo.shape not in warm:
                     warm.add(photo.shape)
                     list(restorer.trajectory(photo, task, nfe=1))
-            damaged = Damaged(restorer, clean, first, distance, task, severity, progress)
+            damaged = Damaged(restorer, clean, first, distance, learned, task, severity, progress)
             for run in runs:
                 row = {"seed": seed, "task": task} | run._asdict()
-                yield row | damaged.measure(run, with_lpips)
+                yield row | damaged.measure(run)
 
 
 class Comparison(NamedTuple):

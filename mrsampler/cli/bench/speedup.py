@@ -78,7 +78,6 @@ SETTINGS = (
     "severity",
     "device",
     "threads",
-    "with_lpips",
 )
 
 SPEEDUP = Table(
@@ -90,7 +89,8 @@ SPEEDUP = Table(
     Column("psnr", "PSNR", "6.2f"),
     Column("ssim", "SSIM", "6.3f"),
     Column("swd", "SWD", "6.4f"),
-    Column("lpips", "LPIPS", "6.3f"),
+    Column("alex", "AlexNet", "7.4f"),
+    Column("vgg", "VGG", "6.4f"),
     Column("rmse", "RMSE", "6.2f"),
     Column("seconds", "seconds", "7.2f"),
 )
@@ -98,9 +98,12 @@ SPEEDUP = Table(
 
 def run(args: argparse.Namespace) -> int:
     from mrsampler.bench.speedup import BASELINES, FAST, key, plan
+    from mrsampler.metrics import st_lpips_missing
 
     tables.check_out(args.out)
     files.check_plot(args.plot)
+    if (missing := st_lpips_missing()) is not None:
+        raise CommandError(missing)
     _check_samplers(args)
     paths = clean.paths(args.images)
     spacing = {} if args.spacing is None else {"spacing": args.spacing}
@@ -143,7 +146,6 @@ def _measure(
             todo,
             count=args.photos,
             severity=args.severity,
-            with_lpips=record.settings["with_lpips"],
             progress=bar.update,
         )
         bar.write(SPEEDUP.head(), file=sys.stdout)
@@ -192,8 +194,6 @@ def _settings(args: argparse.Namespace, restorer: Restorer, paths: list[Path]) -
     """All that a row depends on and does not say itself; digests of what is too long."""
     import torch
 
-    from mrsampler.metrics import lpips_missing
-
     checkpoint = restorer.checkpoint
     network = checkpoint.denoiser.network
     assert isinstance(network, torch.nn.Module)
@@ -210,7 +210,6 @@ def _settings(args: argparse.Namespace, restorer: Restorer, paths: list[Path]) -
         args.severity,
         str(restorer.device),
         torch.get_num_threads(),
-        lpips_missing() is None,
     )
     return dict(zip(SETTINGS, values, strict=True))
 
