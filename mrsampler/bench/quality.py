@@ -8,22 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from mrsampler.bench.yardstick import Yardstick
 from mrsampler.degradations import degrade
-from mrsampler.metrics import STLPIPS, TRUNKS, SlicedWasserstein, psnr, rmse
+from mrsampler.metrics import psnr, rmse
 from mrsampler.restorer import Restorer
-
-
-class Perception:
-    """The distances of pictures to one true photo (3, H, W) in what people see."""
-
-    def __init__(self, truth: Tensor):
-        self._patches = SlicedWasserstein([truth])
-        self._learned = {trunk: STLPIPS(truth, trunk) for trunk in TRUNKS}
-
-    def __call__(self, image: Tensor) -> dict[str, float]:
-        """swd, alex and vgg, of an image of the truth's shape."""
-        learned = {trunk: distance(image) for trunk, distance in self._learned.items()}
-        return {"swd": self._patches([image])} | learned
 
 
 def quality(
@@ -50,7 +38,7 @@ def quality(
     Photo i of every task is degraded, and started from, seed i.
     Raises RuntimeError where the weights of ST-LPIPS are missing.
     """
-    yardsticks = [Perception(photo) for photo in photos]
+    yardsticks = [Yardstick([photo]) for photo in photos]
     for task in tasks:
         totals: dict[str, float] = defaultdict(float)
         worse = 0
@@ -67,13 +55,14 @@ def quality(
                 x = step.x
             assert first.x0 is not None
             one, restored = first.x0[0].cpu(), x[0].cpu()
-            before, after = psnr(degraded, photo), psnr(restored, photo)
+            before, after = psnr(degraded, photo), 0.0
             totals["degraded"] += before
-            totals["one"] += psnr(one, photo)
-            totals["restored"] += after
             for name, image in (("one", one), ("restored", restored)):
-                for measure, distance in yardsticks[seed](image).items():
-                    totals[f"{name}_{measure}"] += distance
+                measured = yardsticks[seed]([image])
+                after = measured["psnr"]
+                totals[name] += after
+                for measure in ("swd", "alex", "vgg"):
+                    totals[f"{name}_{measure}"] += measured[measure]
             worse += after < before - 0.5
             if field:
                 coarse, fine = (_solution(restorer, degraded, task, seed, n) for n in (50, 200))
