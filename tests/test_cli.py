@@ -820,14 +820,18 @@ def test_bench_quality_prints_and_writes_the_table(here, checkpoint, capsys, cal
     assert len({len(line) for line in table}) == 1, "columns do not line up"
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
     assert [row[0] for row in cells[2:]] == [*mrs.TASKS, "mean"]
-    for _, degraded, _, restored, gain, _ in cells[2:]:
+    for _, degraded, _, restored, gain, *_ in cells[2:]:
         assert float(gain) == pytest.approx(float(restored) - float(degraded), abs=0.011)
     written = Path("table.csv").read_text().splitlines()
-    assert written[0] == "task,degraded,one,restored,gain,worse"
+    assert written[0] == (
+        "task,degraded,one,restored,gain,one_swd,restored_swd,one_alex,restored_alex,one_vgg,"
+        "restored_vgg,worse"
+    )
+    assert all(0 < float(cell) < 5 for line in written[1:] for cell in line.split(",")[5:11])
     assert [line.split(",")[0] for line in written[1:]] == [*mrs.TASKS, "mean"]
     degraded = [float(line.split(",")[1]) for line in written[1:]]
     assert degraded[-1] == pytest.approx(sum(degraded[:-1]) / 10)
-    worse = [float(line.split(",")[5]) for line in written[1:]]
+    worse = [float(line.split(",")[11]) for line in written[1:]]
     assert worse[-1] == sum(worse[:-1]) > 0, "the untrained network spoils nothing?"
 
     assert cli.main([*argv, "--photos", "1", "--severity", "1", "--out", "table.json"]) == 0

@@ -193,7 +193,8 @@ def test_the_table_has_a_row_a_run_in_the_order_of_the_samplers():
 
 
 def test_equal_pictures_have_no_number_for_their_psnr():
-    assert grid.measured(Quality(math.inf, 1.0, 0.0)) == {"psnr": None, "ssim": 1.0, "swd": 0.0}
+    values = grid.measured(Quality(math.inf, 1.0, 0.0, 0.0))
+    assert values == {"psnr": None, "ssim": 1.0, "swd": 0.0, "st_lpips": 0.0}
 
 
 def test_the_contact_sheet_has_every_picture_at_its_place_and_nothing_where_none_is():
@@ -537,14 +538,14 @@ def done(page):
 
 def test_all_that_are_best_as_shown_are_marked(page, monkeypatch):
     tick = itertools.count()
-    near = lambda self, image: Quality(28 + 1e-4 * next(tick), 0.5, 0.25)  # noqa: E731
+    near = lambda self, image: Quality(28 + 1e-4 * next(tick), 0.5, 0.25, 0.1)  # noqa: E731
     monkeypatch.setattr(compare.Judge, "__call__", near)
     give(page, "2")
     go(page)
     wait_for(page, "finished")
     rows = page.evaluate("""() => [...document.querySelectorAll('.numbers tbody tr:not(.input)')]
       .map((tr) => [...tr.children].map((td) => [td.textContent, td.className === 'best']))""")
-    for column in list(zip(*rows, strict=True))[3:6]:  # PSNR, SSIM, SWD
+    for column in list(zip(*rows, strict=True))[3:7]:  # PSNR, SSIM, SWD, ST-LPIPS
         best = {text for text, marked in column if marked}
         assert len(best) == 1 and sum(text in best for text, _ in column) > 1
         assert all(marked == (text in best) for text, marked in column)

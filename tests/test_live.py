@@ -186,6 +186,8 @@ def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_
     assert all(still.x0 for still in stills[1:]) and not any(still.shown for still in live[1:-1])
     assert [still.nfe for still in lasting(stills) if still.x0] == whole
     assert [still.nfe for still in stills if still.of_x.swd is not None] == [100]
+    assert [still.nfe for still in stills if still.of_x.st_lpips is not None] == [100]
+    assert all(still.of_x0.st_lpips is None for still in stills[1:]), "the sample alone is worth it"
     for still, before in zip(stills, live, strict=True):
         assert still.of_x.psnr == before.of_x.psnr
     sample = stills[-1]

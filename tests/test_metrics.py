@@ -1,8 +1,6 @@
 """The metrics against closed forms, scikit-image and SciPy."""
 
 import math
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -12,8 +10,7 @@ from scipy.special import gammaln
 from scipy.stats import wasserstein_distance
 from skimage.metrics import structural_similarity
 
-from mrsampler import metrics
-from mrsampler.metrics import SlicedWasserstein, laplacian_pyramid, lpips, psnr, rmse, ssim
+from mrsampler.metrics import SlicedWasserstein, laplacian_pyramid, psnr, rmse, ssim
 
 
 def picture(seed=0, height=48, width=60):
@@ -294,54 +291,3 @@ def test_sets_that_cannot_be_compared_are_refused():
             SlicedWasserstein(truth)
     with pytest.raises(ValueError, match="at least 1 patch"):
         SlicedWasserstein([picture()], directions=0)
-
-
-# --- LPIPS: the package and its weights are optional, so that a stand-in is called here
-
-
-class StandIn:
-    """Takes lpips.LPIPS's place: mean absolute difference on its scale of [-1, 1]."""
-
-    def __init__(self, net, verbose):
-        assert (net, verbose) == ("alex", False)
-
-    def __call__(self, a, b, normalize):
-        assert normalize and a.shape == b.shape == (1, 3, 48, 60)
-        return (2 * a - 2 * b).abs().mean().reshape(1, 1, 1, 1)
-
-
-@pytest.fixture
-def installed(monkeypatch, tmp_path):
-    """The stand-in under the package's name; the file that its weights are looked for in."""
-    metrics._lpips_network.cache_clear()
-    for name, attributes in {"lpips": {"LPIPS": StandIn}, "torchvision": {}}.items():
-        module = types.ModuleType(name)
-        module.__spec__ = types.SimpleNamespace(name=name)
-        module.__dict__.update(attributes)
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
-    yield tmp_path / "checkpoints" / metrics.LPIPS_WEIGHTS
-    metrics._lpips_network.cache_clear()
-
-
-def test_lpips_is_given_pictures_in_its_range(installed):
-    installed.write_bytes(b"")
-    truth = picture().clamp(0, 0.9)
-    assert metrics.lpips_missing() is None
-    assert lpips(truth + 0.1, truth) == pytest.approx(0.2, abs=1e-6)
-    assert lpips(truth * 0 + 7, truth * 0) == 2, "clamped"
-    with pytest.raises(ValueError, match="one shape"):
-        lpips(truth, truth[:, 1:])
-
-
-def test_lpips_says_that_its_weights_are_missing_and_fetches_none(installed):
-    assert str(installed) in metrics.lpips_missing()
-    with pytest.raises(RuntimeError, match="weights of AlexNet"):
-        lpips(picture(), picture())
-
-
-def test_lpips_says_that_its_package_is_missing(monkeypatch):
-    monkeypatch.setattr(metrics, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="pip install lpips"):
-        lpips(picture(), picture())

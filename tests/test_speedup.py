@@ -1,208 +1,371 @@
-"""How many evaluations are as good as the reference's: the comparison, the runs and the command."""
+"""From how many evaluations quality is stable: the rule, the plan, the runs and the command."""
 
 import csv
 import json
 import math
+from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
-from mrsampler import TASKS, checkpoints, cli, degrade
+from mrsampler import (
+    SPACINGS,
+    TASKS,
+    Denoiser,
+    MeanRevertingSDE,
+    checkpoints,
+    cli,
+    degrade,
+    trajectory,
+)
+from mrsampler.bench import controls, stable
 from mrsampler.bench.speedup import (
-    BASELINES,
-    CONVERGED,
-    FAST,
+    CONVERGED_ODE,
+    CONVERGED_SDE,
+    GRAIN,
     INPUT,
-    REFERENCE,
+    ONE,
+    READER,
     Run,
-    best,
-    compare,
-    evaluations,
-    fewest,
+    Speedup,
     key,
-    plan,
-    solved,
-    speedup,
 )
 from mrsampler.bench.speedup_figure import plot
-from mrsampler.metrics import SlicedWasserstein, psnr, rmse, ssim
+from mrsampler.bench.speedup_plan import MR_SAMPLERS, NFES, PUBLISHED, RIVALS, Plan
+from mrsampler.bench.stable import compare, fewest, races, ratios, solved
+from mrsampler.bench.yardstick import MEASURES, Yardstick, better
+from mrsampler.metrics import SlicedWasserstein, psnr, rmse, ssim, st_lpips
 from mrsampler.networks import ResidualUNet
-from mrsampler.restorer import load
+from mrsampler.restorer import Restorer, load
+
+# --- the rule, on rows made by hand
+
+GOOD = {"psnr": 24.0, "alex": 0.05, "vgg": 0.1, "swd": 0.2}
+"""A converged family's; that of one evaluation is a whole dB and half the distance away."""
+BLURRED = {"psnr": 25.0, "alex": 0.075, "vgg": 0.15, "swd": 0.3}
+
+
+def row(run, *, seed=0, task="noisy", rmse=None, **values):
+    return {"seed": seed, "task": task} | run._asdict() | GOOD | values | {"rmse": rmse}
+
+
+def fixed(*, seed=0, task="noisy", **reference):
+    """One evaluation and both references."""
+    return [
+        row(ONE, seed=seed, task=task, **BLURRED),
+        row(CONVERGED_SDE, seed=seed, task=task, **reference),
+        row(CONVERGED_ODE, seed=seed, task=task, rmse=0.0, **reference),
+    ]
+
+
+def ode(nfe, solver="mrs-ode-d-2", spacing="uniform-lambda"):
+    return Run(solver, spacing, nfe)
+
+
+def only(rows):
+    (found,) = compare(rows)
+    return found
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("side", [-1, 1])
+def test_stable_is_within_5_percent_of_the_way_from_one_evaluation_on_either_side(measure, side):
+    way = BLURRED[measure] - GOOD[measure]
+    for share, is_stable in ((0.04, True), (0.06, False)):
+        value = GOOD[measure] + side * share * way
+        it = only([*fixed(), row(ode(5), **{measure: value})])
+        assert it.stable == is_stable
+        assert it.worst == pytest.approx(share / 0.05)
+        assert it.gaps[measure].difference == pytest.approx(side * share * way)
+
+
+def test_to_be_better_than_the_reference_by_one_measure_is_no_stable_quality():
+    sharper = row(ode(5), alex=0.5 * GOOD["alex"])
+    blurrier = row(ode(8), psnr=BLURRED["psnr"])
+    assert not any(it.stable for it in compare([*fixed(), sharper, blurrier]))
+
+
+def test_a_task_where_one_evaluation_is_as_good_is_stable_from_one_on():
+    rows = [r for seed in (0, 1) for r in fixed(seed=seed, psnr=24.0 + 0.2 * seed)]
+    near = {name: GOOD[name] for name in MEASURES} | {"psnr": 24.15}
+    rows = [r | near if r["solver"] == ONE.solver else r for r in rows]
+    rows += [row(ode(1), seed=seed, **near) for seed in (0, 1)]
+    # The reference is 24.1 with a standard error of 0.1; all else is equal.
+    (race,) = races(compare(rows))
+    assert race.ours == ode(1)
+
+
+def test_what_chance_does_to_the_reference_is_allowed_and_more_of_it_to_what_shares_no_draw():
+    levels = [23.6, 24.0, 24.4]  # a standard error of 0.4 / sqrt(3)
+    error = 0.4 / math.sqrt(3)
+    for run, allowed in (
+        (ode(5), error),
+        (Run("posterior", "uniform-t", 5), error * 2 * math.sqrt(2)),
+    ):
+        for shift, is_stable in ((0.95 * allowed, True), (1.05 * allowed, False)):
+            rows = [r for seed, level in enumerate(levels) for r in fixed(seed=seed, psnr=level)]
+            rows += [row(run, seed=seed, psnr=x - shift) for seed, x in enumerate(levels)]
+            it = only(rows)
+            assert it.gaps["psnr"].allowed == pytest.approx(allowed)
+            assert it.stable == is_stable
+
+
+def test_each_family_is_measured_by_its_own_limit():
+    rows = [*fixed(), row(ode(5)), row(Run("posterior", "uniform-t", 5))]
+    rows[2] |= {"psnr": 20.0}  # the PF-ODE's
+    by_solver = {it.run.solver: it.stable for it in compare(rows)}
+    assert by_solver == {"mrs-ode-d-2": False, "posterior": True}
+
+
+def test_a_spacing_that_was_only_screened_is_not_compared():
+    rows = [r for seed in (0, 1) for r in fixed(seed=seed)]
+    rows += [row(ode(5)), row(ode(5, spacing="blend")), row(ode(5, spacing="blend"), seed=1)]
+    assert only(rows).run.spacing == "blend"
+    assert compare([row(ode(5))]) == [], "and nothing without a reference"
+
+
+def test_the_headline_is_the_fewest_of_each_on_its_best_spacing_and_their_ratio():
+    rows = fixed()
+    rows += [row(ode(n), psnr=20.0) for n in (1, 2, 3, 5)]
+    rows += [row(ode(5, spacing="karras")), row(ode(8)), row(ode(5, "euler"), psnr=20.0)]
+    rows += [row(ode(50, "euler")), row(Run("posterior", "blend", 20))]
+    rows += [row(Run("posterior-published", "uniform-t", 2))]
+    compared = compare(rows)
+    (race,) = races(compared)
+    assert race.ours == ode(5, spacing="karras")
+    assert race.rival == Run("posterior", "blend", 20), "as published is no rival"
+    assert race.ratio == 4
+    assert fewest(compared) == [
+        {"solver": "mrs-ode-d-2", "median": 5, "noisy": 5},
+        {"solver": "posterior", "median": 20, "noisy": 20},
+        {"solver": "euler", "median": 50, "noisy": 50},
+        {"solver": "posterior-published", "median": 2, "noisy": 2},
+    ]
+    times = {line["solver"]: line["noisy"] for line in ratios(compared)}
+    assert times == {"posterior": 4, "euler": 10, "posterior-published": 0.4}
+
+
+def test_who_never_gets_there_is_counted_as_such():
+    rows = []
+    for task, ours, rival in zip(TASKS, (5, None, 10, None), (None, 20, 20, None), strict=False):
+        rows += fixed(task=task)
+        rows += [row(ode(ours or 3), task=task, psnr=24.0 if ours else 0.0)]
+        rows += [row(ode(rival or 3, "euler"), task=task, psnr=24.0 if rival else 0.0)]
+    found = races(compare(rows))
+    assert [race.ratio for race in found] == [math.inf, 0, 2, None]
+    assert stable.median_ratio(found) == 2, "of those where anyone does"
+    assert {line["solver"]: line["median"] for line in fewest(compare(rows))} == {
+        "mrs-ode-d-2": None,
+        "euler": None,
+    }
+
+
+def test_solved_is_within_2_of_255_root_mean_square_over_the_seeds():
+    rows = [row(ode(5), seed=seed, rmse=error) for seed, error in ((0, 1.0), (1, 2.7))]
+    rows += [row(ode(8), seed=seed, rmse=error) for seed, error in ((0, 1.0), (1, 2.6))]
+    rows += [row(ode(20), seed=seed, task="hazy", rmse=1.9) for seed in (0, 1)]
+    rows += [row(ode(2, spacing="karras"), rmse=0.1), row(ode(100, "euler"), rmse=0.5)]
+    rows += [row(Run("mrs-sde-d-2", "blend", 3)), row(CONVERGED_ODE, rmse=0.0)]
+    # (1 + 2.7^2)/2 > 4 > (1 + 2.6^2)/2; karras was measured on one seed of two.
+    assert solved(rows) == [
+        {"solver": "mrs-ode-d-2", "median": 14, "noisy": 8, "hazy": 20},
+        {"solver": "euler", "median": None},
+    ]
+
+
+# --- the rule, where the posterior is known
+
+DEVIATION = 0.08  # of what the damage has taken away: blocks of 4 x 4 pixels, Gaussian
+
+
+def blocks(x):
+    return F.interpolate(F.avg_pool2d(x, 4), scale_factor=4)
+
+
+def exact(process):
+    """D is constant on each block: the block's mean of y says all, sixteen times as surely."""
+
+    def network(x, mu, t):
+        alpha, sigma = process.alpha(t), process.sigma(t)
+        gain = alpha * DEVIATION**2 / (alpha**2 * DEVIATION**2 + sigma**2 / 16)
+        return mu + gain * blocks(x - mu)
+
+    return Denoiser(network, "data")
+
+
+def drawn(seed, side, scale):
+    noise = torch.randn(1, 3, side // scale, side // scale, generator=seeded(seed))
+    return F.interpolate(noise, scale_factor=scale)[0]
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    """Comparisons by name of what is done to two photos whose posterior is known, on four seeds."""
+    side, process = 64, MeanRevertingSDE()
+    y, x = torch.linspace(0, 5, side)[:, None], torch.linspace(0, 6, side)
+    means = [(0.5 + 0.2 * torch.sin(x + y + i)).expand(3, side, side) for i in range(2)]
+    truths = [mean + DEVIATION * drawn(100 + i, side, 4) for i, mean in enumerate(means)]
+    yardstick, denoiser, rows = Yardstick(truths), exact(process), []
+
+    def sampled(seed, solver, nfe, spacing="uniform-t"):
+        ends = []
+        for i, mean in enumerate(means):
+            settings = {"solver": solver, "nfe": nfe, "spacing": spacing}
+            generator = seeded(10 * seed + i)
+            *_, last = trajectory(
+                denoiser, mean[None], process=process, generator=generator, **settings
+            )
+            ends.append(last)
+        return ends
+
+    def grainy(seed, tau):
+        return [
+            mean + tau * DEVIATION * drawn(999 + 10 * seed + i, side, 1)
+            for i, mean in enumerate(means)
+        ]
+
+    for seed in range(4):
+        made = {
+            ONE: [end.x0[0] for end in sampled(seed, "mrs-ode-d-1", 1)],
+            CONVERGED_SDE: [end.x[0] for end in sampled(seed + 50, "posterior", 200)],
+            # As if a stochastic sampler had made them:
+            Run("posterior", "sampled", 100): [end.x[0] for end in sampled(seed, "posterior", 50)],
+            Run("posterior", "blur", 100): means,
+            Run("posterior", "half", 100): grainy(seed, 0.5),
+            Run("posterior", "grain", 100): grainy(seed, 1.0),
+        }
+        rows += [row(run, seed=seed, **yardstick(images)) for run, images in made.items()]
+    return {it.run.spacing: it for it in compare(rows)}
+
+
+def test_other_samples_of_the_posterior_are_of_stable_quality(gaussian):
+    assert gaussian["sampled"].stable
+
+
+def test_blur_fails_although_its_psnr_is_the_best(gaussian):
+    blur = gaussian["blur"]
+    assert not blur.stable
+    # The mean of a posterior is 3 dB above its samples.
+    assert blur.gaps["psnr"].difference == pytest.approx(10 * math.log10(2), abs=0.5)
+    assert all(blur.gaps[name].difference > 0 for name in ("alex", "vgg", "swd"))
+
+
+@pytest.mark.parametrize("size", ["half", "grain"])
+def test_grain_fails_although_it_buys_some_of_the_measures(gaussian, size):
+    assert not gaussian[size].stable
+    blur = gaussian["blur"]
+    for name in ("alex", "vgg"):
+        assert gaussian[size].gaps[name].difference < blur.gaps[name].difference, "it buys these"
+
+
+def test_grain_of_the_right_psnr_is_given_away_by_the_other_measures(gaussian):
+    # White noise of the posterior's spread is as far from the truth, pixel by pixel, as a sample.
+    gaps = gaussian["grain"].gaps
+    assert gaps["psnr"].ratio < 1.5 and gaps["swd"].ratio > 5 and gaps["vgg"].ratio > 2
+
 
 # --- what is measured
 
 
-def test_the_plan_is_the_issues():
-    planned = plan(fitted={"mrs-ode-d-2": {"3": [100, 20, 5, 0], "7": [100, 0]}})
-    assert planned[:3] == [INPUT, REFERENCE, CONVERGED]
-    by_solver: dict[str, dict[str, list[int]]] = {}
-    for solver, spacing, nfe in [REFERENCE, *planned[3:]]:
-        by_solver.setdefault(solver, {}).setdefault(spacing, []).append(nfe)
-    assert set(by_solver) == set(BASELINES + FAST)
-    for name in BASELINES:
-        assert {k: sorted(v) for k, v in by_solver[name].items()} == {
-            "uniform-t": [5, 10, 20, 50, 100]
-        }
-    for name in FAST:
-        assert by_solver[name]["uniform-lambda"] == [3, 5, 8, 10, 20]
-    assert by_solver["mrs-ode-d-2"]["optimised"] == [3], "only where the card has its times"
-    assert len(planned) == len(set(planned))
+def units(plan, rows=()):
+    return plan.screening(), plan.measuring(rows)
 
 
-def test_another_spacing_is_for_those_that_are_no_baseline():
-    planned = plan(spacing="blend")
-    assert {run.spacing for run in planned if run.solver in BASELINES} == {"uniform-t"}
-    assert {run.spacing for run in planned if run.solver in FAST} == {"blend"}
-    assert REFERENCE in planned
+def test_all_samplers_are_measured_at_one_grid_of_evaluations_on_all_seeds():
+    _, measured = units(Plan(("noisy", "hazy"), seeds=2))
+    assert len(measured) == len(set(measured))
+    for solver in MR_SAMPLERS + RIVALS + PUBLISHED:
+        own = [(seed, task, run.nfe) for seed, task, run in measured if run.solver == solver]
+        assert own == [(s, task, n) for s in (0, 1) for task in ("noisy", "hazy") for n in NFES]
 
 
-def test_a_solver_is_not_asked_for_fewer_evaluations_than_it_needs():
-    assert [run.nfe for run in plan(["pndm"]) if run.solver == "pndm"] == [5, 8, 10, 20]
+def test_spacings_are_screened_on_the_first_seed_at_some_evaluations():
+    screened, _ = units(Plan(("noisy",), seeds=3))
+    assert {seed for seed, _, _ in screened} == {0}
+    own = [run for _, _, run in screened if run.solver == "posterior"]
+    assert own == [Run("posterior", spacing, n) for n in (3, 5, 10) for spacing in SPACINGS]
+    assert not [run for _, _, run in screened if run.solver in PUBLISHED], "these have no choice"
 
 
-def test_the_evaluations_of_a_plan_count_the_solution_once_and_only_where_it_is_needed():
-    assert evaluations([INPUT, REFERENCE]) == 100
-    assert evaluations([CONVERGED, Run("euler", "uniform-t", 5)]) == 205
-    # The default for a photo and task: 3 x 185, 5 x 46 and the solution's 200.
-    assert evaluations(plan()) == 985
-
-
-# --- the comparison, on rows made by hand
-
-
-def row(solver, nfe, *, seed=0, task="noisy", spacing=None, psnr=25.0, swd=0.2, rmse=None):
-    usual = "uniform-t" if solver in BASELINES else "uniform-lambda"
-    made = {"seed": seed, "task": task, "solver": solver, "spacing": spacing or usual, "nfe": nfe}
-    return made | {"psnr": psnr, "swd": swd, "rmse": rmse, "seconds": nfe / 20 + 1}
-
-
-def reference(**values):
-    return row("posterior", 100, **values)
-
-
-def only(rows, solver):
-    (found,) = (it for it in compare(rows) if it.run.solver == solver)
-    return found
-
-
-@pytest.mark.parametrize(
-    "decibels, swd, as_good, short_of",
-    [
-        (25.0, 0.2, True, ""),
-        (24.91, 0.2099, True, ""),
-        (24.89, 0.1, False, "PSNR"),
-        (40.0, 0.2101, False, "SWD"),
-        (20.0, 0.3, False, "PSNR, SWD"),
-    ],
-)
-def test_as_good_is_within_a_tenth_of_a_decibel_and_5_percent_both(
-    decibels, swd, as_good, short_of
-):
-    it = only([reference(), row("mrs-ode-d-2", 5, psnr=decibels, swd=swd)], "mrs-ode-d-2")
-    assert (it.as_good, it.short_of) == (as_good, short_of)
-    assert (it.shortfall <= 1) == as_good
-    assert not it.clearly, "a single seed says nothing about chance"
-
-
-def test_runs_are_compared_within_a_seed_so_that_what_differs_between_seeds_cancels():
+def test_each_goes_on_with_the_spacing_that_came_nearest_at_the_next_nfe_task_by_task():
+    plan = Plan(("noisy", "hazy"), seeds=2, solvers=("mrs-ode-d-2",), spacings=("blend", "karras"))
     rows = []
-    for seed, (level, texture) in enumerate([(20.0, 0.1), (30.0, 0.4), (26.0, 0.3)]):
-        rows.append(reference(seed=seed, psnr=level, swd=texture))
-        rows.append(
-            row("euler", 10, seed=seed, psnr=level - 0.05, swd=texture * (1.01 + 0.01 * seed))
-        )
-    it = only(rows, "euler")
-    assert it.psnr == pytest.approx(-0.05) and it.psnr_error == pytest.approx(0, abs=1e-12)
-    assert it.swd == pytest.approx(1.02)
-    assert it.swd_error == pytest.approx(stdev([1.01, 1.02, 1.03]) / math.sqrt(3))
-    assert it.as_good and it.clearly
-    assert it.fewer == 10 and it.faster == pytest.approx(6 / 1.5)
-
-
-def test_a_verdict_within_the_standard_error_is_not_a_clear_one():
-    rows = [reference(seed=seed) for seed in (0, 1)]
-    rows += [row("euler", 10, seed=seed, swd=0.2 * ratio) for seed, ratio in ((0, 0.9), (1, 1.15))]
-    it = only(rows, "euler")
-    assert it.as_good and not it.clearly
-
-
-def test_the_speedup_in_seconds_is_of_medians_that_a_busy_moment_does_not_move():
-    rows = [reference(task=task, seed=seed) for task in TASKS[:3] for seed in (0, 1)]
-    rows += [row("euler", 10, task=task, seed=seed) for task in TASKS[:3] for seed in (0, 1)]
-    usual = {it.faster for it in compare(rows) if it.run.nfe == 10}
-    for busy in (rows[0], rows[7]):
-        busy["seconds"] *= 40
-    assert {it.faster for it in compare(rows) if it.run.nfe == 10} == usual == {6 / 1.5}
-
-
-def test_a_seed_without_its_reference_is_left_out():
-    rows = [reference(), row("euler", 5), row("euler", 5, seed=1, psnr=0.0)]
-    assert only(rows, "euler").psnr == 0
-    assert compare([row("euler", 5)]) == []
-    assert compare([reference(), row("input", 0)])[0].run == REFERENCE, "the input is no run"
-
-
-def test_the_best_is_the_run_of_fewest_evaluations_that_is_as_good():
-    rows = [reference(), reference(task="hazy"), reference(task="rainy")]
-    rows += [row("mrs-ode-d-2", 3, psnr=20.0), row("mrs-ode-d-2", 8), row("mrs-ode-d-2", 5)]
-    rows += [row("mrs-sde-d-2", 5, swd=0.19)]
-    rows += [row("mrs-ode-d-2", n, task="hazy", swd=0.5 - n / 100) for n in (3, 5, 8)]
-    chosen = best(it for it in compare(rows) if it.run != REFERENCE)
-    assert chosen["noisy"].run[::2] == ("mrs-sde-d-2", 5), "of two at 5, the one of less SWD"
-    assert chosen["hazy"].run.nfe == 8 and not chosen["hazy"].as_good, "the nearest"
-    assert "rainy" not in chosen
-
-
-def test_the_median_speedup_counts_a_task_that_is_not_reached_as_none():
-    rows = [reference(task=task) for task in TASKS[:3]]
-    rows += [row("mrs-ode-d-2", 10, task=TASKS[0]), row("mrs-ode-d-2", 5, task=TASKS[1])]
-    rows += [row("mrs-ode-d-2", 5, task=TASKS[2], psnr=0.0)]
-    rows += [row("euler", 50, task=task) for task in TASKS[:3]]
-    mr, euler, posterior = fewest(compare(rows))
-    assert mr == {
-        "solver": "mrs-ode-d-2",
-        "spacing": "uniform-lambda",
-        "fewer": 10.0,
-        TASKS[0]: 10,
-        TASKS[1]: 5,
+    for task in plan.tasks:
+        rows += fixed(task=task)
+        for nfe in (3, 5, 10):
+            best = "karras" if (task, nfe) == ("hazy", 10) else "blend"
+            for spacing in plan.spacings:
+                level = 24.0 if spacing == best else 24.5
+                rows.append(row(ode(nfe, spacing=spacing), task=task, psnr=level))
+    rows.append(row(ode(3, spacing="karras"), seed=1))  # of no screening
+    chosen = {
+        (task, run.nfe): run.spacing
+        for seed, task, run in plan.measuring(rows)
+        if run.solver == "mrs-ode-d-2" and seed == 1
     }
-    assert (euler["solver"], euler["fewer"]) == ("euler", 2.0)
-    assert (posterior["solver"], posterior["fewer"]) == ("posterior", 1.0), "beside itself"
+    assert {chosen["noisy", nfe] for nfe in NFES} == {"blend"}
+    assert [n for n in NFES if chosen["hazy", n] == "karras"] == [8, 10, 20, 50, 100]
 
 
-def test_solved_is_within_2_of_255_root_mean_square_over_the_seeds():
-    rows = [row("mrs-ode-d-2", 5, seed=seed, rmse=error) for seed, error in ((0, 1.0), (1, 2.7))]
-    rows += [row("mrs-ode-d-2", 8, seed=seed, rmse=error) for seed, error in ((0, 1.0), (1, 2.6))]
-    rows += [row("mrs-ode-d-2", 20, task="hazy", rmse=1.9), row("euler", 100, rmse=5.0)]
-    rows += [row("mrs-sde-d-2", 3), row("converged", 200, spacing="blend", rmse=0.0)]
-    # (1 + 2.7^2)/2 > 4 > (1 + 2.6^2)/2
-    assert solved(rows) == [
-        {
-            "solver": "mrs-ode-d-2",
-            "spacing": "uniform-lambda",
-            "median": 14,
-            "noisy": 8,
-            "hazy": 20,
-        },
-        {"solver": "euler", "spacing": "uniform-t", "median": None},
+def test_fitted_times_are_measured_beside_the_spacings_wherever_the_card_has_some():
+    fitted = {"mrs-ode-d-2": {"3": [100, 20, 5, 0], "7": [100, 0]}}
+    _, measured = units(Plan(("noisy",), seeds=1, fitted=fitted))
+    assert [run for _, _, run in measured if run.spacing == "optimised"] == [
+        Run("mrs-ode-d-2", "optimised", 3)
     ]
 
 
-def test_the_figure_has_a_line_for_each_sampler_and_a_row_for_each_task(tmp_path):
-    rows = [reference(task=task) for task in TASKS[:2]]
-    for task in TASKS[:2]:
-        rows += [row("mrs-ode-d-2", nfe, task=task, swd=1 / nfe) for nfe in (3, 5, 10)]
-        rows += [row("mrs-ode-d-2", 5, task=task, spacing="optimised"), row("euler", 5, task=task)]
-        rows += [row("heun", 8, task=task, psnr=-40.0, swd=90.0)]
-    plot(rows, tmp_path / "speedup.svg")
-    drawn = (tmp_path / "speedup.svg").read_text()
-    for text in ("mrs-ode-d-2", "mrs-ode-d-2, optimised", "posterior", "euler", "heun", *TASKS[:2]):
-        assert f"<!-- {text} -->" in drawn
-    assert drawn.count('<g id="axes_') == 3
+def test_a_solver_is_not_asked_for_fewer_evaluations_than_it_needs():
+    screened, measured = units(Plan(("noisy",), seeds=1, solvers=("pndm",)))
+    assert {run.nfe for _, _, run in screened if run.solver == "pndm"} == {5, 10}
+    assert [run.nfe for _, _, run in measured if run.solver == "pndm"] == [5, 8, 10, 20, 50, 100]
+
+
+def test_the_controls_are_rows_where_there_is_a_reader():
+    for reads in (False, True):
+        (_, measured) = units(Plan(("noisy",), 1, controls=reads, posterior=300))
+        runs = [run for _, _, run in measured]
+        assert (READER in runs, GRAIN in runs) == (reads, reads)
+        assert {INPUT, ONE, CONVERGED_ODE, CONVERGED_SDE._replace(nfe=300)} <= set(runs)
+
+
+# --- the controls
+
+
+def reading(seed=0, side=40):
+    estimate = 0.5 + 0.1 * torch.sin(torch.linspace(0, 9, side)).expand(1, 3, side, side)
+    return SimpleNamespace(estimate=estimate, spread=torch.full((1, 1, side, side), 0.1))
+
+
+def test_grain_has_of_each_measure_the_best_that_any_amount_buys():
+    flat = reading()
+    truth = flat.estimate[0] + 0.1 * torch.randn(3, 40, 40, generator=seeded(5))
+    yardstick = Yardstick([truth])
+    found = controls.grain([flat], yardstick)
+    # The truth is as grainy as d says: PSNR wants the least there is, the patches all of it.
+    assert found["tau_psnr"] == min(controls.TAUS) and found["tau_swd"] == 1
+    reader = yardstick([flat.estimate[0]])
+    assert better("swd", found["swd"], reader["swd"])
+    assert better("alex", found["alex"], reader["alex"])
+    assert found == controls.grain([flat], yardstick)
+
+
+def test_texture_moves_a_sample_between_the_reader_and_itself():
+    own, sample = reading(), torch.rand(3, 40, 40, generator=seeded(1))
+    assert torch.equal(controls.textured(sample, own, 0), own.estimate[0])
+    torch.testing.assert_close(controls.textured(sample, own, 1), sample)
+    half = controls.textured(sample, own, 0.5)
+    torch.testing.assert_close(half, (sample + own.estimate[0]) / 2)
 
 
 # --- the runs, with a network that is next to free
@@ -247,6 +410,16 @@ def calls(made):
     return made
 
 
+def read_by(self, image, task):
+    """A reader's: the photo a little brighter, uncertain everywhere alike."""
+    return SimpleNamespace(estimate=image[None] + 0.01, spread=torch.full((1, 1, 1, 1), 0.05))
+
+
+@pytest.fixture
+def reader(monkeypatch):
+    monkeypatch.setattr(Restorer, "reading", read_by, raising=False)
+
+
 def picture(seed=0, size=(40, 32)):
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
@@ -259,62 +432,121 @@ def photos(count):
     ]
 
 
-RUNS = [INPUT, CONVERGED, Run("mrs-ode-d-1", "uniform-lambda", 5), Run("posterior", "uniform-t", 5)]
+POSTERIOR = CONVERGED_SDE._replace(nfe=20)
+RUNS = [
+    INPUT,
+    ONE,
+    CONVERGED_ODE,
+    POSTERIOR,
+    Run("mrs-ode-d-1", "uniform-lambda", 5),
+    Run("posterior", "uniform-t", 5),
+]
 
 
 @pytest.fixture(scope="module")
 def measured(checkpoint):
-    """Two seeds of two of three photos; the last photo is the first one again."""
+    """Two seeds of two photos."""
     restorer = load(checkpoint, "cpu")
     todo = [(seed, "noisy", run) for seed in (0, 1) for run in RUNS]
-    return restorer, photos(3), list(speedup(restorer, photos(3), todo, count=2))
+    return restorer, list(Speedup(restorer, photos(2)).rows(todo))
+
+
+def restored(restorer, seed, **settings):
+    """The last Step of each of the two photos."""
+    ends = []
+    for i, photo in enumerate(photos(2)):
+        degraded = degrade(photo, "noisy", 0.5, seeded(i))
+        *_, last = restorer.trajectory(degraded, "noisy", seed=2 * seed + i, **settings)
+        ends.append(last)
+    return ends
 
 
 def test_a_row_is_what_the_restorer_gives_and_the_metrics_say(measured):
-    restorer, clean, rows = measured
+    restorer, rows = measured
+    clean = photos(2)
     assert [key(row) for row in rows] == [(s, "noisy", run) for s in (0, 1) for run in RUNS]
-    clean = [clean[2], clean[0]]  # of seed 1: photos number 2 and 3
-
-    def restored(**settings):
-        ends = []
-        for number, photo in enumerate(clean, 2):
-            degraded = degrade(photo, "noisy", 0.5, torch.Generator().manual_seed(number))
-            *_, last = restorer.trajectory(degraded, "noisy", seed=number, **settings)
-            ends.append(last.x[0])
-        return ends
-
-    ours = restored(solver="mrs-ode-d-1", nfe=5)
-    solution = restored(solver="mrs-ode-d-3", nfe=200, spacing="blend")
-    row = rows[6]
+    ours = [end.x[0] for end in restored(restorer, 1, solver="mrs-ode-d-1", nfe=5)]
+    solution = [
+        end.x[0] for end in restored(restorer, 1, solver="mrs-ode-d-3", nfe=200, spacing="blend")
+    ]
+    row = rows[len(RUNS) + 4]
     assert row["psnr"] == fmean(map(psnr, ours, clean))
     assert row["ssim"] == fmean(map(ssim, ours, clean))
-    levels = SlicedWasserstein(clean, seed=1).levels(ours)
-    assert [row["swd_1"], row["swd_2"]] == levels and row["swd"] == fmean(levels)
+    for trunk in ("alex", "vgg"):
+        assert row[trunk] == fmean(map(partial(st_lpips, trunk=trunk), ours, clean))
+    assert row["swd"] == SlicedWasserstein(clean)(ours)
     assert row["rmse"] == pytest.approx(255 * rmse(torch.stack(ours), torch.stack(solution)))
-    assert row["seconds"] > 0 and row["lpips"] is None
+    assert row["seconds"] > 0
+
+
+def test_one_evaluation_is_the_prediction_that_all_samplers_begin_with(measured):
+    restorer, rows = measured
+    for solver in ("mrs-ode-d-1", "posterior"):
+        first = [end.x0[0] for end in restored(restorer, 0, solver=solver, nfe=1)]
+        assert rows[1]["psnr"] == fmean(map(psnr, first, photos(2)))
+
+
+def test_the_damage_is_the_same_on_every_seed_and_the_noise_is_not(measured):
+    rows = measured[1]
+    first, second = rows[: len(RUNS)], rows[len(RUNS) :]
+    assert first[0]["psnr"] == second[0]["psnr"], "the input"
+    assert all(a["psnr"] != b["psnr"] for a, b in zip(first[1:], second[1:], strict=True))
 
 
 def test_only_what_follows_the_ode_has_an_error_to_its_solution(measured):
-    rows = {row["solver"]: row for row in measured[2]}
-    assert rows["converged"]["rmse"] == 0 < rows["mrs-ode-d-1"]["rmse"]
-    assert rows["input"]["rmse"] is rows["posterior"]["rmse"] is None
+    rows = {row["solver"]: row for row in measured[1]}
+    assert rows[CONVERGED_ODE.solver]["rmse"] == 0 < rows["mrs-ode-d-1"]["rmse"]
+    assert rows["input"]["rmse"] is rows["posterior"]["rmse"] is rows[ONE.solver]["rmse"] is None
     assert rows["input"]["seconds"] == 0
 
 
 def test_a_part_measured_alone_is_the_same_so_that_a_run_can_go_on(measured):
-    restorer, clean, rows = measured
-    for i in (7, 6):
-        (alone,) = speedup(restorer, clean, [key(rows[i])], count=2)
+    restorer, rows = measured
+    bench = Speedup(restorer, photos(2))
+    for i in (5, 4, -2):
+        (alone,) = bench.rows([key(rows[i])])
         assert alone | {"seconds": 0} == rows[i] | {"seconds": 0}
 
 
 def test_the_progress_is_the_evaluations_that_were_announced(measured, calls):
-    restorer, clean, _ = measured
     told = []
-    list(
-        speedup(restorer, clean, [(0, "hazy", run) for run in RUNS], count=2, progress=told.append)
-    )
-    assert sum(told) == 2 * evaluations(RUNS) == len(calls) - 1, "one to warm up"
+    bench = Speedup(measured[0], photos(2), progress=told.append)
+    todo = [(0, "hazy", run) for run in RUNS]
+    announced = bench.evaluations(todo)
+    list(bench.rows(todo))
+    assert sum(told) == announced == 2 * (1 + 200 + 20 + 5 + 5) == len(calls) - 2, "two to warm up"
+    assert bench.evaluations(todo) == announced - 2 * 200, "the solution is known by now"
+
+
+def test_with_a_reader_its_photo_and_its_grain_are_rows(measured, reader):
+    bench = Speedup(measured[0], photos(2))
+    found = {row["solver"]: row for row in bench.rows([(0, "noisy", READER), (0, "noisy", GRAIN)])}
+    damaged = [degrade(photo, "noisy", 0.5, seeded(i)) for i, photo in enumerate(photos(2))]
+    expected = Yardstick(photos(2))([image + 0.01 for image in damaged])
+    assert found["reader"]["alex"] == pytest.approx(expected["alex"])
+    assert found["grain"]["tau_psnr"] in controls.TAUS
+    assert found["grain"]["rmse"] is None and found["grain"]["nfe"] == 0
+
+
+def test_texture_0_makes_every_sample_the_readers_photo(measured, reader):
+    runs = [READER, ONE, CONVERGED_ODE, Run("posterior", "uniform-t", 5)]
+    bench = Speedup(measured[0], photos(2), texture=0)
+    rows = list(bench.rows([(0, "noisy", run) for run in runs]))
+    assert len({round(row["psnr"], 6) for row in rows}) == 1
+
+
+def test_the_figure_has_a_line_for_each_sampler_and_a_row_for_each_task(tmp_path):
+    rows = []
+    for task in TASKS[:2]:
+        rows += fixed(task=task)
+        rows += [row(ode(nfe), task=task, psnr=24 + 1 / nfe) for nfe in (3, 5, 100)]
+        rows += [row(ode(5, "heun"), task=task, psnr=-40.0), row(ode(50, "euler"), task=task)]
+        rows += [row(Run("posterior-published", "uniform-t", 10), task=task, psnr=3.0)]
+    plot(rows, tmp_path / "speedup.svg")
+    drawn = (tmp_path / "speedup.svg").read_text()
+    for text in ("mrs-ode-d-2", "posterior-published", "euler", "heun", "best rival", *TASKS[:2]):
+        assert f"<!-- {text} -->" in drawn
+    assert drawn.count('<g id="axes_') == 2
 
 
 # --- the command
@@ -327,12 +559,14 @@ def argv(tmp_path, monkeypatch, checkpoint):
     for i in range(2):
         picture(i).save(f"clean/{i}.png")
     own = ["--photos", "1", "--seeds", "2", "--tasks", "noisy", "--solvers", "mrs-ode-d-1"]
+    own += ["--posterior", "20", "--spacings", "blend", "uniform-lambda", "--screen", "5"]
     return ["bench", "speedup", "--images", "clean", "--checkpoint", checkpoint, *own]
 
 
-# Per seed: the reference, the solution, the solver at its five NFEs and once on fitted times.
-CALLS = 100 + 200 + 46 + 3
-ROWS = 3 + 5 + 1
+# A seed: one evaluation, the solution, the posterior, the grid (199) and once on fitted times; on
+# the first seed the spacing that is not chosen besides.
+CALLS, SCREENING = 1 + 200 + 20 + 199 + 3, 5
+ROWS = 4 + 9 + 1
 
 
 def read(name):
@@ -353,13 +587,13 @@ def untimed(rows):
 def test_a_run_that_was_stopped_goes_on_where_it_was(argv, calls, capsys, monkeypatch, out):
     assert cli.main([*argv, "--out", f"whole-{out}"]) == 0
     whole = capsys.readouterr().out
-    assert len(calls) == 2 * CALLS + 1
+    assert len(calls) == 2 * CALLS + SCREENING + 1, "one to warm up"
 
     calls.clear()
     forward = ResidualUNet.forward
 
     def stopped(*args, **kwargs):
-        if len(calls) == 500:
+        if len(calls) == 600:
             raise KeyboardInterrupt
         return forward(*args, **kwargs)
 
@@ -371,18 +605,18 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(argv, calls, capsys, monkey
     calls.clear()
     capsys.readouterr()
     assert cli.main([*argv, "--out", out]) == 0
-    assert 0 < len(calls) < CALLS, "the first seed is not run again"
-    assert untimed(read(out)) == untimed(read(f"whole-{out}")) and len(read(out)) == 2 * ROWS
-    assert len(cells_of(capsys.readouterr().out)[0]) == 2 * ROWS - done
+    assert 0 < len(calls) < CALLS + 1, "the first seed is not run again"
+    assert untimed(read(out)) == untimed(read(f"whole-{out}"))
+    assert len(read(out)) == 2 * ROWS + 1
+    assert len(cells_of(capsys.readouterr().out)[0]) == 2 * ROWS + 1 - done
 
     calls.clear()
     assert cli.main([*argv, "--out", out, "--plot", "figure.svg"]) == 0
     assert calls == [], "all is there"
     again = capsys.readouterr().out
-    first, second = (text[text.index("Fewest evaluations as good") :] for text in (whole, again))
-    assert "wrote figure.svg" in second and Path("figure.svg").read_text().startswith("<?xml")
-    for table in (0, 2):  # the second has seconds
-        assert cells_of(first)[table] == cells_of(second)[table]
+    first, second = (text[text.index("What sampling is worth") :] for text in (whole, again))
+    assert second == first + "wrote figure.svg\n"
+    assert Path("figure.svg").read_text().startswith("<?xml")
 
 
 def test_more_seeds_and_tasks_are_added_to_what_is_there(argv, calls):
@@ -390,10 +624,10 @@ def test_more_seeds_and_tasks_are_added_to_what_is_there(argv, calls):
     once = read("table.csv")
     calls.clear()
     assert cli.main([*argv, "--tasks", "noisy", "hazy", "--seeds", "1", "--out", "table.csv"]) == 0
-    assert len(calls) == CALLS + 1
+    assert len(calls) == CALLS + SCREENING + 1
     rows = read("table.csv")
     assert rows[: len(once)] == once
-    assert [row["task"] for row in rows] == ["noisy"] * ROWS + ["hazy"] * ROWS
+    assert [row["task"] for row in rows] == ["noisy"] * (ROWS + 1) + ["hazy"] * (ROWS + 1)
     assert {row["checkpoint"] for row in rows} == {"tiny"} and {row["photos"] for row in rows} == {
         "1"
     }
@@ -403,14 +637,35 @@ def test_the_summary_says_what_the_rows_say(argv, capsys):
     assert cli.main([*argv, "--out", "table.json"]) == 0
     out = capsys.readouterr().out
     rows = json.loads(Path("table.json").read_text())["rows"]
-    printed, good, mr, near = cells_of(out)
-    assert len(printed) == len(rows) == 2 * ROWS
-    assert [float(cells[5]) for cells in printed] == [round(row["psnr"], 2) for row in rows]
-    ours = best(it for it in compare(rows) if it.run.solver == "mrs-ode-d-1")["noisy"]
-    assert mr[0][:4] == ["noisy", *map(str, ours.run)]
-    assert float(mr[0][6]) == pytest.approx(ours.psnr, abs=0.005)
-    assert [cells[0] for cells in good] == [row["solver"] for row in fewest(compare(rows))]
-    assert [cells[1] for cells in near] == [row["spacing"] for row in solved(rows)]
+    compared = compare(rows)
+    screened, more, worth, good, times, best, near = cells_of(out)
+    assert len(screened) + len(more) == len(rows) == 2 * ROWS + 1
+    assert [float(cells[5]) for cells in screened + more] == [round(r["psnr"], 2) for r in rows]
+    assert [cells[1] for cells in worth] == [
+        "input",
+        "one evaluation",
+        "converged PF-ODE",
+        "converged posterior",
+    ]
+    both = [r["alex"] for r in rows if r["solver"] == "one evaluation"]
+    assert float(worth[1][4]) == pytest.approx(fmean(both), abs=5e-5)
+    assert [cells[0] for cells in good] == [r["solver"] for r in fewest(compared)]
+    assert [cells[0] for cells in times] == [r["solver"] for r in ratios(compared)]
+    assert [cells[0] for cells in best] == ["noisy"]
+    assert [cells[0] for cells in near] == [r["solver"] for r in solved(rows)]
+    assert "No rows of reader and grain: tiny has no reader." in out
+
+
+def test_the_controls_are_in_the_table_of_quality(argv, capsys, reader):
+    assert cli.main([*argv, "--seeds", "1", "--texture", "0.5"]) == 0
+    worth = cells_of(capsys.readouterr().out)[2]
+    assert [cells[1] for cells in worth][1:4] == ["one evaluation", "reader", "grain"]
+
+
+def test_where_one_evaluation_is_as_good_the_summary_says_so(argv, capsys, monkeypatch):
+    monkeypatch.setattr(stable, "NEAR", 1.01)  # the whole way is near
+    assert cli.main([*argv, "--seeds", "1"]) == 0
+    assert "One evaluation is as good as sampling on: noisy." in capsys.readouterr().out
 
 
 def cells_of(out):
@@ -437,7 +692,7 @@ def test_rows_of_other_settings_are_never_mixed(argv, capsys, checkpoint, tmp_pa
     capsys.readouterr()
     before = Path("table.csv").read_text()
     line = refused(capsys, *argv, "--out", "table.csv", "--severity", "0.7", "--photos", "2")
-    assert "table.csv was measured with photos 1, not 2; severity 0.5, not 0.7" in line
+    assert "photos 1, not 2" in line and "severity 0.5, not 0.7" in line
 
     # The same name, but trained on.
     network = load(checkpoint, "cpu").checkpoint.denoiser.network
@@ -447,7 +702,7 @@ def test_rows_of_other_settings_are_never_mixed(argv, capsys, checkpoint, tmp_pa
     line = refused(capsys, *argv[:at], "tiny", *argv[at + 1 :], "--out", "table.csv")
     assert "weights" in line and "fitted" not in line
 
-    picture(7, (48, 48)).save("clean/a.png")
+    picture(7, (48, 48)).save("clean/0.png")
     assert "pictures" in refused(capsys, *argv, "--out", "table.csv")
     assert Path("table.csv").read_text() == before
 
@@ -471,8 +726,10 @@ def test_a_file_of_something_else_is_not_written_over(argv, capsys):
         ("--solvers magic", "unknown solver 'magic'"),
         ("--solvers rk45", "rk45 follows no grid"),
         ("--solvers langevin", "langevin follows no grid on this process"),
-        ("--spacing magic", "'magic'"),
-        ("--spacing optimised", "measured anyway"),
+        ("--spacings blend magic", "unknown spacing 'magic'; choose from uniform-lambda"),
+        ("--screen 4", "--screen 4: choose from 1, 2, 3, 5"),
+        ("--texture 0.5", "--texture: tiny has no reader to move towards"),
+        ("--texture 2", "--texture: expected"),
         ("--plot figure.pdf", "figure.pdf: expected a file that ends in .png or .svg"),
         ("--plot nowhere/figure.png", "there is no folder nowhere"),
         ("--out table.txt", "table.txt: expected a file that ends in .csv or .json"),

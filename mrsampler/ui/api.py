@@ -328,7 +328,7 @@ ENDPOINTS: tuple[tuple[str, Callable[..., Any], dict[str, str]], ...] = (
             "sheet": "All pictures as one labelled PNG; null until all runs are done.",
             "table": "All numbers as CSV; null until all runs are done.",
             "report": "state, a sentence, and a row for each run that is done: solver, spacing, "
-            "asked, nfe, seconds, psnr in dB, ssim, swd, rmse in 1/255, failure.",
+            "asked, nfe, seconds, psnr in dB, ssim, swd, st_lpips, rmse in 1/255, failure.",
         },
     ),
     (

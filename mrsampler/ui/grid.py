@@ -205,7 +205,7 @@ class Grid:
 def measured(quality: Quality | None) -> dict[str, float | None]:
     """As plain values; JSON knows no infinity, which is the PSNR of equal pictures."""
     if quality is None:
-        return dict.fromkeys(("psnr", "ssim", "swd"))
+        return dict.fromkeys(("psnr", "ssim", "swd", "st_lpips"))
     return {
         name: x if x is None or math.isfinite(x) else None for name, x in asdict(quality).items()
     }

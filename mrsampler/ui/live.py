@@ -298,20 +298,21 @@ def ended(stills: Sequence[Still]) -> list[Still]:
 
 
 def measured(stills: Sequence[Still], truth: Tensor) -> list[Still]:
-    """The stills of one sampler with all of the quality of each x_0 that was kept, and of the
-    sample. `truth` is (3, H, W), as large as they are.
+    """The stills of one sampler with the quality of each x_0 that was kept, and of the sample,
+    which alone is worth the time of ST-LPIPS. `truth` is (3, H, W), as large as they are.
     """
     judge = Judge(truth)
 
-    def whole(quality: Quality | None, picture: Kept) -> Quality:
-        found = judge(picture.image)
+    def whole(quality: Quality | None, found: Quality) -> Quality:
         return replace(found, psnr=quality.psnr) if quality else found  # that of its 32 bits
 
     return [
         replace(
             still,
-            of_x=whole(still.of_x, still.x) if still.done else still.of_x,
-            of_x0=whole(still.of_x0, still.x0) if still.x0 and still.judged else still.of_x0,
+            of_x=whole(still.of_x, judge(still.x.image)) if still.done else still.of_x,
+            of_x0=whole(still.of_x0, judge.without_learned(still.x0.image))
+            if still.x0 and still.judged
+            else still.of_x0,
         )
         for still in stills
     ]

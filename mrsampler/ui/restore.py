@@ -396,12 +396,13 @@ def table(results: Sequence[Result], shown: Subject) -> list[dict[str, str]]:
 def _row(
     kind: str, name: str, means: str, nfe: str, seconds: str, quality: Quality | None
 ) -> dict[str, str]:
-    numbers = {"psnr": "", "ssim": "", "swd": ""}
+    numbers = dict.fromkeys(("psnr", "ssim", "swd", "st_lpips"), "")
     if quality:
         numbers = {
             "psnr": f"{quality.psnr:.2f}",
             "ssim": f"{quality.ssim:.3f}",
             "swd": f"{quality.swd:.3f}",
+            "st_lpips": "\u2013" if quality.st_lpips is None else f"{quality.st_lpips:.3f}",
         }
     return {"kind": kind, "name": name, "means": means, "nfe": nfe, "seconds": seconds} | numbers
 

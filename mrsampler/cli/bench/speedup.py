@@ -1,65 +1,45 @@
-"""`mrsampler bench speedup`: how many evaluations are as good as the usual sampler's hundred."""
+"""`mrsampler bench speedup`: from how many evaluations on the quality of a sampler is stable."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from mrsampler.cli import clean, files, loading, options, tables
+from mrsampler.cli.bench.record import Record
 from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.tables import Column, Row, Table
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mrsampler.bench.speedup import Comparison, Run, Unit
+    from mrsampler.bench.speedup import Speedup, Unit
+    from mrsampler.bench.speedup_plan import Plan
     from mrsampler.restorer import Restorer
 
 
 def add(benches: Any) -> None:
     command = benches.add_parser(
         "speedup",
-        help="how many evaluations are as good as the usual sampler's hundred",
-        description="Restores clean photos degraded by each task with the usual samplers and with "
-        "fast ones, and prints for each the fewest evaluations that are at least as good as "
-        "posterior sampling at 100: PSNR within 0.1 dB and sliced Wasserstein distance (SWD) "
-        "within 5 %, the speed-up in evaluations and in seconds of the same run, and the fewest "
-        "that come within 2/255 of the converged PF-ODE. A photo costs about 1000 evaluations a "
-        "task. With --out a run that was stopped goes on where it was; one that is done prints and "
-        "draws again. For the seconds, let the machine do nothing else.",
+        help="from how many evaluations on the quality of each sampler is stable",
+        description="Restores clean photos degraded by each task with the MR Samplers and their "
+        "rivals, all at 1 to 100 evaluations, and prints the fewest at which the quality is that "
+        "of the same family of samplers converged (posterior at 1000, PF-ODE at 200): neither "
+        "worse nor better than it by more than its standard error over the seeds (2.8 of them for "
+        "a stochastic sampler, which shares no draw with it), or by 5 % of the way to it from one "
+        "evaluation, in PSNR, ST-LPIPS on AlexNet and on VGG-16, and SWD each. "
+        "Then the fewest that come within 2/255 of the converged PF-ODE. Spacings are screened on "
+        "the first seed. Two photos and seeds cost about 12,000 evaluations a task. With --out a "
+        "run that was stopped goes on where it was; one that is done prints and draws again.",
     )
     command.set_defaults(command=run)
-    clean.add_images(command, 2, " a seed, in order of name")
+    clean.add_images(command, 2, ", in order of name")
     clean.add_damage(command, 128)
-    command.add_argument(
-        "--seeds",
-        type=options.count,
-        default=5,
-        metavar="K",
-        help="how often: each takes the next N photos, from the first again where there are no "
-        "more, with damage, x_T and patches of its own; the tables have the means and their "
-        "standard errors",
-    )
-    command.add_argument("--tasks", nargs="+", metavar="TASK", help="only these (default: all)")
-    command.add_argument(
-        "--solvers",
-        nargs="+",
-        metavar="NAME",
-        help="only these beside the reference (default: the usual baselines, the MR Samplers of "
-        "order 2, UniPC)",
-    )
-    command.add_argument(
-        "--spacing",
-        help="of those that are no baseline (default: each its own, and the checkpoint's optimised "
-        "times where it has some)",
-    )
+    _add_grid(command)
     command.add_argument(
         "--plot", type=Path, metavar="FILE", help="also draw it (.png or .svg; matplotlib)"
     )
@@ -68,54 +48,95 @@ def add(benches: Any) -> None:
     tables.add_out(command)
 
 
-SETTINGS = (
-    "checkpoint",
-    "weights",
-    "fitted",
-    "pictures",
-    "photos",
-    "largest_side",
-    "severity",
-    "device",
-    "threads",
-    "with_lpips",
-)
+def _add_grid(command: argparse.ArgumentParser) -> None:
+    """What is run: the seeds, tasks, samplers and spacings, the reference and the texture."""
+    command.add_argument(
+        "--seeds",
+        type=options.count,
+        default=2,
+        metavar="K",
+        help="how often the noise of all runs is drawn, on the same damaged photos",
+    )
+    command.add_argument("--tasks", nargs="+", metavar="TASK", help="only these (default: all)")
+    command.add_argument(
+        "--solvers",
+        nargs="+",
+        metavar="NAME",
+        help="only these (default: the MR Samplers of order 2 and data prediction, posterior, "
+        "Euler and Euler-Maruyama, UniPC, and the stochastic two as published)",
+    )
+    command.add_argument(
+        "--spacings",
+        nargs="+",
+        metavar="NAME",
+        help="only these (default: all, and the checkpoint's optimised times where it has some)",
+    )
+    command.add_argument(
+        "--screen",
+        nargs="+",
+        type=options.count,
+        metavar="NFE",
+        help="where spacings are compared; another NFE takes the nearest's (default: 3 5 10)",
+    )
+    command.add_argument(
+        "--posterior",
+        type=options.count,
+        default=1000,
+        metavar="NFE",
+        help="the evaluations of the converged posterior",
+    )
+    command.add_argument(
+        "--texture",
+        type=options.number(float, 0, 1),
+        default=1.0,
+        metavar="TAU",
+        help="of every sample, beyond the reader's estimate: 0 is that, 1 the sample",
+    )
+
 
 SPEEDUP = Table(
     Column("seed", "seed", "4d"),
     Column("task", "task", "<15"),
-    Column("solver", "solver", "<14"),
+    Column("solver", "solver", "<24"),
     Column("spacing", "spacing", "<14"),
-    Column("nfe", "NFE", "3d"),
+    Column("nfe", "NFE", "4d"),
     Column("psnr", "PSNR", "6.2f"),
     Column("ssim", "SSIM", "6.3f"),
+    Column("alex", "AlexNet", "7.4f"),
+    Column("vgg", "VGG", "6.4f"),
     Column("swd", "SWD", "6.4f"),
-    Column("lpips", "LPIPS", "6.3f"),
     Column("rmse", "RMSE", "6.2f"),
     Column("seconds", "seconds", "7.2f"),
 )
 
 
 def run(args: argparse.Namespace) -> int:
-    from mrsampler.bench.speedup import BASELINES, FAST, key, plan
+    from mrsampler.bench.controls import reading_of
+    from mrsampler.bench.speedup import Speedup, key
+    from mrsampler.metrics import st_lpips_missing
 
     tables.check_out(args.out)
     files.check_plot(args.plot)
+    if (missing := st_lpips_missing()) is not None:
+        raise CommandError(missing)
     _check_samplers(args)
-    paths = clean.paths(args.images)
-    spacing = {} if args.spacing is None else {"spacing": args.spacing}
-    restorer = loading.load(args, **spacing)
+    paths = clean.paths(args.images)[: args.photos]
+    restorer = loading.load(args)
     tasks = _tasks(args, restorer)
-    fitted = restorer.checkpoint.card.get("timesteps")
-    runs = plan(args.solvers or BASELINES + FAST, args.spacing, fitted)
     record = Record(args.out, _settings(args, restorer, paths))
-    done = {key(row) for row in record.rows}
-    units = [(seed, task, run) for seed in range(args.seeds) for task in tasks for run in runs]
-    todo = [unit for unit in units if unit not in done]
-    if todo:
-        photos = clean.read(paths[: args.photos * args.seeds], args.largest_side)
-        _measure(args, restorer, photos, todo, record)
-    asked = set(units)
+    photos = clean.read(paths, args.largest_side)
+    reads = reading_of(restorer, photos[0], tasks[0]) is not None
+    if args.texture != 1 and not reads:
+        raise CommandError(f"--texture: {restorer.checkpoint.name} has no reader to move towards")
+    plan = _plan(args, restorer, tasks, reads)
+    bench = Speedup(restorer, photos, severity=args.severity, texture=args.texture)
+    _measure(bench, plan.screening(), record, "All spacings, on the first seed")
+    screened = set(plan.screening())
+    units = plan.measuring(row for row in record.rows if key(row) in screened)
+    _measure(bench, units, record, "All evaluations, on the best spacing of each")
+    if not reads:
+        print(f"\nNo rows of reader and grain: {restorer.checkpoint.name} has no reader.")
+    asked = screened | set(units)
     rows = [row for row in record.rows if key(row) in asked]
     _summary(rows, tasks)
     if args.plot is not None:
@@ -126,52 +147,60 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(
-    args: argparse.Namespace,
-    restorer: Restorer,
-    photos: Sequence[Tensor],
-    todo: Sequence[Unit],
-    record: Record,
-) -> None:
-    """Prints and keeps each row as it is done."""
-    from mrsampler.bench.speedup import speedup
+def _plan(args: argparse.Namespace, restorer: Restorer, tasks: Sequence[str], reads: bool) -> Plan:
+    from mrsampler.bench.speedup_plan import Plan
 
-    with _evaluations(todo, args.photos) as bar:
-        rows = speedup(
-            restorer,
-            photos,
-            todo,
-            count=args.photos,
-            severity=args.severity,
-            with_lpips=record.settings["with_lpips"],
-            progress=bar.update,
-        )
-        bar.write(SPEEDUP.head(), file=sys.stdout)
+    asked = {"solvers": args.solvers, "spacings": args.spacings, "screened": args.screen}
+    return Plan(
+        tasks,
+        args.seeds,
+        posterior=args.posterior,
+        controls=reads,
+        fitted=restorer.checkpoint.card.get("timesteps", {}),
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+
+
+def _measure(bench: Speedup, units: Sequence[Unit], record: Record, title: str) -> None:
+    """Prints and keeps each row that is not there yet, as it is done, under a title."""
+    from tqdm import tqdm
+
+    from mrsampler.bench.speedup import key
+
+    done = {key(row) for row in record.rows}
+    todo = [unit for unit in dict.fromkeys(units) if unit not in done]
+    if not todo:
+        return
+    with tqdm(total=bench.evaluations(todo), unit=" evaluations", leave=False, disable=None) as bar:
+        bench.progress = bar.update
+        bar.write(f"\n{title}:\n\n{SPEEDUP.head()}", file=sys.stdout)
         try:
-            for row in rows:
+            for row in bench.rows(todo):
                 record.add(row)
                 bar.write(SPEEDUP.line(row), file=sys.stdout)
         except ArithmeticError as error:
             raise CommandError(reason(error)) from None
+        finally:
+            record.save()
 
 
 def _check_samplers(args: argparse.Namespace) -> None:
     from mrsampler import SOLVERS
-    from mrsampler.bench.speedup import BASELINES, FAST_NFES
+    from mrsampler.bench.speedup_plan import NFES
     from mrsampler.process import MeanRevertingSDE
-    from mrsampler.restorer import OPTIMISED
+    from mrsampler.timesteps import SPACINGS
 
     for name in args.solvers or ():
         if name not in SOLVERS:
             raise CommandError(f"unknown solver {name!r}; `mrsampler list solvers`")
         solver = SOLVERS[name]
-        follows = not (solver.adaptive or solver.own_nodes)
-        if not (follows and issubclass(MeanRevertingSDE, solver.processes)):
+        if solver.adaptive or not issubclass(MeanRevertingSDE, solver.processes):
             raise CommandError(f"{name} follows no grid on this process")
-        if name not in BASELINES and solver.cost(1) > max(FAST_NFES):
-            raise CommandError(f"{name} needs at least {solver.cost(1)} evaluations")
-    if args.spacing == OPTIMISED:
-        raise CommandError(f"{OPTIMISED} times are measured anyway, beside --spacing")
+    for name in args.spacings or ():
+        if name not in SPACINGS:
+            raise CommandError(f"unknown spacing {name!r}; choose from {', '.join(SPACINGS)}")
+    if other := [nfe for nfe in args.screen or () if nfe not in NFES]:
+        raise CommandError(f"--screen {other[0]}: choose from {', '.join(map(str, NFES))}")
 
 
 def _tasks(args: argparse.Namespace, restorer: Restorer) -> tuple[str, ...]:
@@ -192,27 +221,24 @@ def _settings(args: argparse.Namespace, restorer: Restorer, paths: list[Path]) -
     """All that a row depends on and does not say itself; digests of what is too long."""
     import torch
 
-    from mrsampler.metrics import lpips_missing
-
     checkpoint = restorer.checkpoint
     network = checkpoint.denoiser.network
     assert isinstance(network, torch.nn.Module)
     weights = (tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
     fitted = json.dumps(checkpoint.card.get("timesteps"), sort_keys=True).encode()
     pictures = (f"{path.name} {path.stat().st_size}".encode() for path in paths)
-    values = (
-        checkpoint.name,
-        _digest(weights),
-        _digest([fitted]),
-        _digest(pictures),
-        args.photos,
-        args.largest_side,
-        args.severity,
-        str(restorer.device),
-        torch.get_num_threads(),
-        lpips_missing() is None,
-    )
-    return dict(zip(SETTINGS, values, strict=True))
+    return {
+        "checkpoint": checkpoint.name,
+        "weights": _digest(weights),
+        "fitted": _digest([fitted]),
+        "pictures": _digest(pictures),
+        "photos": args.photos,
+        "largest_side": args.largest_side,
+        "severity": args.severity,
+        "texture": args.texture,
+        "device": str(restorer.device),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _digest(parts: Iterable[bytes]) -> str:
@@ -222,122 +248,65 @@ def _digest(parts: Iterable[bytes]) -> str:
     return sha.hexdigest()[:12]
 
 
-def _evaluations(todo: Sequence[Unit], photos: int) -> Any:
-    """A bar over the network calls, of which every row has another number: its time left holds."""
-    from tqdm import tqdm
-
-    from mrsampler.bench.speedup import evaluations
-
-    grouped: dict[tuple[int, str], list[Run]] = {}
-    for seed, task, run in todo:
-        grouped.setdefault((seed, task), []).append(run)
-    total = photos * sum(map(evaluations, grouped.values()))
-    return tqdm(total=total, unit=" evaluations", leave=False, disable=None)
-
-
-class Record:
-    """The rows measured so far and, where there is a file, the same on disk after each.
-
-    The file is a table for anyone: .json with the settings and the rows, .csv with the settings in
-    every row. Raises CommandError for one that holds something else, or other settings.
-    """
-
-    def __init__(self, path: Path | None, settings: dict[str, Any]):
-        from mrsampler.bench.speedup import key
-
-        self.path, self.settings = path, settings
-        self.rows: list[Row] = []
-        if path is None or not path.exists():
-            return
-        try:
-            known, self.rows = (_read_csv if path.suffix.lower() == ".csv" else _read_json)(path)
-            for row in self.rows:
-                key(row)
-        except (ValueError, KeyError, TypeError):
-            raise CommandError(f"--out {path}: not a table of this command") from None
-        other = [
-            f"{name} {known.get(name)}, not {value}"
-            for name, value in settings.items()
-            if str(known.get(name)) != str(value)
-        ]
-        if self.rows and other:
-            raise CommandError(f"--out {path} was measured with {'; '.join(other)}")
-
-    def add(self, row: Row) -> None:
-        """Keeps a row; the file is replaced as a whole, so that it never ends in half a row."""
-        from mrsampler import folder
-
-        self.rows.append(row)
-        if self.path is None:
-            return
-        with (
-            folder.replacing(self.path) as partial,
-            partial.open("w", encoding="utf-8", newline="") as file,
-        ):
-            if self.path.suffix.lower() == ".json":
-                json.dump({"settings": self.settings, "rows": self.rows}, file, indent=1)
-                file.write("\n")
-            else:
-                names = dict.fromkeys(name for row in self.rows for name in row)
-                writer = csv.DictWriter(file, [*names, *self.settings])
-                writer.writeheader()
-                writer.writerows(row | self.settings for row in self.rows)
-
-
-def _read_json(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    table = json.loads(path.read_text(encoding="utf-8"))
-    return dict(table["settings"]), list(table["rows"])
-
-
-def _read_csv(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    settings = {name: lines[0][name] for name in SETTINGS} if lines else {}
-    return settings, [
-        {name: _cell(name, text) for name, text in line.items() if name not in SETTINGS}
-        for line in lines
-    ]
-
-
-def _cell(name: str, text: str) -> str | float | None:
-    if name in ("task", "solver", "spacing"):
-        return text
-    if name in ("seed", "nfe"):
-        return int(text)
-    return float(text) if text else None
-
-
 def _summary(rows: Sequence[Row], tasks: Sequence[str]) -> None:
-    """The three tables that the measurement is made for."""
-    from mrsampler.bench.speedup import best, compare, fewest, is_mr, solved
+    """The tables that the measurement is made for."""
+    from mrsampler.bench.stable import compare, fewest, median_ratio, races, ratios, solved
 
     compared = compare(rows)
-    sampler = [Column("solver", "solver", "<14"), Column("spacing", "spacing", "<14")]
-    sampler += [Column(task, task, f"{len(task)}d") for task in tasks]
+    print("\nWhat sampling is worth: without a sampler, and converged (means over the seeds):\n")
+    _print(WORTH, _worth(rows, tasks))
     print(
-        "\nFewest evaluations as good as posterior at 100, in PSNR and in SWD (blank: none is):\n"
+        "\nFewest evaluations of stable quality: as the same family converged, in PSNR, both "
+        "ST-LPIPS\nand SWD, neither worse nor better (blank: none is):\n"
     )
-    _print(Table(*sampler, Column("fewer", "times fewer", "11.1f")), fewest(compared))
-    chosen = best(it for it in compared if is_mr(it.run.solver)).values()
-    if chosen:
-        print("\nThe best MR Sampler on each task; where none is as good, what comes nearest:\n")
-        _print(BEST, (it._asdict() | it.run._asdict() | {"short_of": it.short_of} for it in chosen))
-        print(_headline(chosen))
+    _print(_by_task(tasks, "d", "median", "6.0f"), fewest(compared))
+    print(
+        "\nHow many times fewer the best MR Sampler needs than (inf: that one never gets there):\n"
+    )
+    _print(_by_task(tasks, ".1f", "median", "6.1f"), ratios(compared))
+    found = races(compared)
+    print("\nThe best of each:\n")
+    _print(RACES, map(_race, found))
+    ratio = median_ratio(found)
+    print(
+        "\nNo sampler is of stable quality on any task."
+        if ratio is None
+        else f"\nMedian over the tasks: {ratio:.1f} times fewer evaluations than the best rival."
+    )
+    one = [race.task for race in found if race.ours and race.ours.nfe == 1]
+    if one:
+        print(f"One evaluation is as good as sampling on: {', '.join(one)}.")
     print("\nFewest evaluations within 2/255 of the converged PF-ODE (root mean square):\n")
-    _print(Table(*sampler, Column("median", "median", "6.0f")), solved(rows))
+    _print(_by_task(tasks, "d", "median", "6.0f"), solved(rows))
 
 
-def _headline(chosen: Collection[Comparison]) -> str:
-    fewer, faster = (
-        median(getattr(it, name) if it.as_good else 0.0 for it in chosen)
-        for name in ("fewer", "faster")
-    )
-    reached = [it for it in chosen if it.as_good]
-    return (
-        f"\nReached on {len(reached)} of {len(chosen)} tasks, by more than the standard error (±, "
-        f"over the seeds) on {sum(it.clearly for it in reached)}. Median over the tasks: "
-        f"{fewer:.1f} times fewer evaluations, {faster:.1f} times less time."
-    )
+def _worth(rows: Sequence[Row], tasks: Sequence[str]) -> Iterable[Row]:
+    """The rows that are no sampler's: each a mean over the seeds."""
+    from mrsampler.solvers import SOLVERS
+
+    names = ("psnr", "ssim", "alex", "vgg", "swd")
+    for task in tasks:
+        fixed = [row for row in rows if row["task"] == task and row["solver"] not in SOLVERS]
+        for what in dict.fromkeys(row["solver"] for row in fixed):
+            own = [row for row in fixed if row["solver"] == what]
+            yield {"task": task, "solver": what} | {
+                name: fmean(row[name] for row in own) for name in names
+            }
+
+
+def _race(race: Any) -> Row:
+    row = {"task": race.task, "ratio": race.ratio}
+    for side in ("ours", "rival"):
+        run = getattr(race, side)
+        if run is not None:
+            row |= {side: run.solver, f"{side}_spacing": run.spacing, f"{side}_nfe": run.nfe}
+    return row
+
+
+def _by_task(tasks: Sequence[str], cell: str, last: str, form: str) -> Table:
+    """A row a sampler, a column a task."""
+    columns = [Column(task, task, f"{len(task)}{cell}") for task in tasks]
+    return Table(Column("solver", "solver", "<24"), *columns, Column(last, last, form))
 
 
 def _print(table: Table, rows: Iterable[Row]) -> None:
@@ -346,16 +315,22 @@ def _print(table: Table, rows: Iterable[Row]) -> None:
         print(table.line(row))
 
 
-BEST = Table(
+WORTH = Table(
     Column("task", "task", "<15"),
-    Column("solver", "solver", "<14"),
-    Column("spacing", "spacing", "<14"),
-    Column("nfe", "NFE", "3d"),
-    Column("fewer", "times fewer", "11.1f"),
-    Column("faster", "less time", "9.1f"),
-    Column("psnr", "PSNR, dB", "+8.2f"),
-    Column("psnr_error", "±", "5.2f"),
-    Column("swd", "SWD ratio", "9.3f"),
-    Column("swd_error", "±", "5.3f"),
-    Column("short_of", "short of", "<9"),
+    Column("solver", "", "<19"),
+    Column("psnr", "PSNR", "6.2f"),
+    Column("ssim", "SSIM", "6.3f"),
+    Column("alex", "AlexNet", "7.4f"),
+    Column("vgg", "VGG", "6.4f"),
+    Column("swd", "SWD", "6.4f"),
+)
+RACES = Table(
+    Column("task", "task", "<15"),
+    Column("ours", "MR Sampler", "<14"),
+    Column("ours_spacing", "spacing", "<14"),
+    Column("ours_nfe", "NFE", "3d"),
+    Column("rival", "rival", "<14"),
+    Column("rival_spacing", "spacing", "<14"),
+    Column("rival_nfe", "NFE", "3d"),
+    Column("ratio", "times fewer", "11.1f"),
 )

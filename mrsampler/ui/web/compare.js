@@ -60,7 +60,7 @@ const cellAt = (key) => sheet.querySelector(`.cell[data-key="${CSS.escape(key)}"
 const number = (value, digits) => (value == null ? '–' : value.toFixed(digits));
 function numbersOf(r) {
   const spent = r.nfe === r.asked ? '' : `${r.nfe} NFE spent`;
-  const quality = r.psnr == null ? '' : `SSIM ${number(r.ssim, 3)} · SWD ${number(r.swd, 3)}`;
+  const quality = r.psnr == null ? '' : `SSIM ${number(r.ssim, 3)} · SWD ${number(r.swd, 3)} · ST-LPIPS ${number(r.st_lpips, 3)}`;
   return [quality, r.rmse == null ? '' : `RMSE ${number(r.rmse, 2)}`, `${number(r.seconds, 2)} s`, spent].filter(Boolean).join(' · ');
 }
 function fill() {
@@ -95,6 +95,7 @@ const METRICS = [
   ['psnr', 'PSNR, dB ↑', 2, 'dB'],
   ['ssim', 'SSIM ↑', 3, ''],
   ['swd', 'SWD ↓', 3, ''],
+  ['st_lpips', 'ST-LPIPS ↓', 3, ''],
   ['rmse', 'RMSE to the converged, 1/255 ↓', 2, '/255'],
 ];
 const css = (name) => getComputedStyle(document.body).getPropertyValue(name).trim();
@@ -179,7 +180,7 @@ function light(key, from) {
 
 // ---- the table
 const COLUMNS = [
-  ['solver', 'sampler', null], ['nfe', 'NFE', 0], ['seconds', 'seconds', 2], ['psnr', 'PSNR, dB', 2], ['ssim', 'SSIM', 3], ['swd', 'SWD', 3], ['rmse', 'RMSE, 1/255', 2],
+  ['solver', 'sampler', null], ['nfe', 'NFE', 0], ['seconds', 'seconds', 2], ['psnr', 'PSNR, dB', 2], ['ssim', 'SSIM', 3], ['swd', 'SWD', 3], ['st_lpips', 'ST-LPIPS', 3], ['rmse', 'RMSE, 1/255', 2],
 ];
 const HIGHER = ['psnr', 'ssim'];
 function tabulate() {

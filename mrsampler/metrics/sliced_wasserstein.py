@@ -1,90 +1,15 @@
-"""How good a restored picture is, for RGB tensors in [0, 1].
-
-Distortion: PSNR, SSIM. Perception: the sliced Wasserstein distance between sets of pictures, and
-LPIPS where it is installed. A solver's error: RMSE. Distortion and perception are at odds (Blau &
-Michaeli, The perception-distortion tradeoff, 2018): neither alone judges a sampler.
-"""
+"""The sliced Wasserstein distance between sets of pictures: do their patches look alike?"""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
-
-
-def _check(image: Tensor, truth: Tensor) -> None:
-    if image.shape != truth.shape or image.ndim != 3:
-        raise ValueError(
-            f"expected two (C, H, W) images of one shape, got {tuple(image.shape)} "
-            f"and {tuple(truth.shape)}"
-        )
-
-
-def rmse(x: Tensor, y: Tensor) -> float:
-    """The root mean square distance of two tensors of one shape, in their own unit, unclamped.
-
-    Raises ValueError for different shapes.
-    """
-    if x.shape != y.shape:
-        raise ValueError(f"expected one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
-    return (x.double() - y.double()).square().mean().sqrt().item()
-
-
-def psnr(image: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB, of (C, H, W) images clamped to [0, 1]; inf if equal.
-
-    Raises ValueError for different shapes.
-    """
-    _check(image, truth)
-    # torch adds up in cascades: of 25 million pixels float32 keeps 1e-6 dB, in 0.6 of the time.
-    error = image.clamp(0, 1).sub_(truth.clamp(0, 1)).square_().mean().item()
-    return -10 * math.log10(error) if error else math.inf
-
-
-def ssim(image: Tensor, truth: Tensor) -> float:
-    """Structural similarity in [-1, 1], the mean over pixels and channels of (C, H, W) images.
-
-    Gaussian window of 11 pixels, sigma 1.5, K = 0.01 and 0.03, population statistics, without
-    padding. Raises ValueError for different shapes or a side under 11 pixels.
-    Source: Wang et al., Image quality assessment (2004).
-    """
-    _check(image, truth)
-    if min(image.shape[-2:]) < 11:
-        raise ValueError(f"ssim needs at least 11 x 11 pixels, got {tuple(image.shape[-2:])}")
-    # Shifted towards 0, so that the variances lose no digits in float32.
-    a, b = image.float().clamp(0, 1) - 0.5, truth.float().clamp(0, 1) - 0.5
-    maps = _window_mean(torch.cat([a, b, a * a, b * b, a * b]))
-    mean_a, mean_b, aa, bb, ab = maps.split(a.shape[0])
-    var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
-    mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
-    c1, c2 = 0.01**2, 0.03**2
-    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    structure = (2 * cov + c2) / (var_a + var_b + c2)
-    return (luminance * structure).mean(dtype=torch.float64).item()
-
-
-def _window_mean(maps: Tensor) -> Tensor:
-    """The Gaussian-weighted mean about each pixel, (C, H, W) to (C, H - 10, W - 10)."""
-    offsets = torch.arange(-5, 6, dtype=torch.float64)
-    window = torch.exp(-offsets.square() / (2 * 1.5**2))
-    window = (window / window.sum()).to(maps).expand(maps.shape[0], 1, -1)
-    # Channels last is ten times faster here on a CPU.
-    x = maps[None].contiguous(memory_format=torch.channels_last)
-    x = F.conv2d(x, window[..., :, None].contiguous(), groups=maps.shape[0])
-    return F.conv2d(x, window[..., None, :].contiguous(), groups=maps.shape[0])[0]
 
 
 def laplacian_pyramid(image: np.ndarray, levels: int) -> list[np.ndarray]:
@@ -226,37 +151,3 @@ def _sorted(patches: np.ndarray, projection: np.ndarray) -> np.ndarray:
     projected = np.tensordot(projection, patches, axes=((1, 2), (0, 2)))
     projected.sort(axis=1)
     return projected
-
-
-LPIPS_WEIGHTS = "alexnet-owt-7be5be79.pth"
-
-
-def lpips_missing() -> str | None:
-    """Why `lpips` cannot be had here, as a sentence; None where it can. Nothing is downloaded."""
-    if find_spec("lpips") is None or find_spec("torchvision") is None:
-        return "LPIPS needs the package lpips: pip install lpips"
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_WEIGHTS
-    if not weights.is_file():
-        return f"LPIPS needs the weights of AlexNet, which torchvision looks for at {weights}"
-    return None
-
-
-def lpips(image: Tensor, truth: Tensor) -> float:
-    """Learned perceptual distance of (3, H, W) images clamped to [0, 1], AlexNet, version 0.1.
-
-    Optional: raises RuntimeError with `lpips_missing`'s sentence; ValueError for different shapes.
-    Source: Zhang et al., The unreasonable effectiveness of deep features (arXiv 1801.03924).
-    """
-    _check(image, truth)
-    if (missing := lpips_missing()) is not None:
-        raise RuntimeError(missing)
-    a, b = (x.detach().float().clamp(0, 1)[None].cpu() for x in (image, truth))
-    with torch.no_grad():
-        return _lpips_network()(a, b, normalize=True).item()
-
-
-@cache
-def _lpips_network() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision's, about an argument that lpips gives it
-        return import_module("lpips").LPIPS(net="alex", verbose=False)
