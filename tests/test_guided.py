@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mrsampler import guided
 from mrsampler.guided import upsampled
@@ -95,6 +96,28 @@ def test_strips_leave_no_seam(strip, monkeypatch):
     monkeypatch.setattr(guided, "_STRIP", strip)
     # Sums of four products: their order may differ with the shape.
     torch.testing.assert_close(upsampled(large, small, restored), whole, rtol=0, atol=1e-6)
+
+
+class Sizes(TorchDispatchMode):
+    """Notes how many values each new tensor holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and not out._is_view():
+            self.made.append(out.numel())
+        return out
+
+
+def test_beside_the_result_nothing_of_the_photos_size_is_made():
+    large, small = torch.rand(3, 3000, 500), torch.rand(3, 60, 10)
+    with Sizes() as sizes:
+        upsampled(large, small, small + 0.1 * small)
+    first, second, *_ = sorted(sizes.made, reverse=True)
+    assert first == large.numel() and second == 3 * guided._STRIP * 500
 
 
 def test_the_photo_the_small_one_and_the_restored_one_must_fit():

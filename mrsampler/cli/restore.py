@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
         default=_OWN,
         metavar="PIXELS",
         help="a larger photo is restored scaled down to this; `own`: what is a matter of pixels "
-        "(noise, blur) at the photo's own size, by tiles, the rest within 512; results always are "
+        "(noise, JPEG) at the photo's own size, by tiles, the rest within 512; results always are "
         "of the photo's size",
     )
     options.add_device(command)

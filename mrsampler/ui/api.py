@@ -61,8 +61,8 @@ def restore(
         spacing: One of mrsampler.SPACINGS, karras:RHO, or optimised where times have been fitted.
         checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once; empty
             for the one that the page opens with.
-        size: own, the photo's own, which takes long for a large one (noisy, low-light,
-            motion-blurry and jpeg-compressed: at most 4 megapixels); or the longest side in pixels,
+        size: own, the photo's own, which takes long for a large one (noisy, low-light and
+            jpeg-compressed: at most 4 megapixels); or the longest side in pixels,
             "32" to "1024", that it is scaled down to for the run. The result has the photo's size.
     """
     _known("task", task, TASKS)
