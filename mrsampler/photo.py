@@ -151,7 +151,8 @@ def to_uint8(rgb: Tensor) -> Tensor:
 def to_pil(rgb: Tensor) -> Image.Image:
     """(3, H, W) in [0, 1], values outside clipped, as an 8-bit RGB picture."""
     # Pillow weaves the channels faster than torch or numpy do.
-    return Image.merge("RGB", [Image.fromarray(channel) for channel in _bytes(rgb).numpy()])
+    # One after the other: of a large photo three copies in floats take more than the rest.
+    return Image.merge("RGB", [Image.fromarray(_bytes(channel).numpy()) for channel in rgb])
 
 
 def _bytes(rgb: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ from mrsampler.conditioning import conditioning_of
 from mrsampler.denoiser import Denoiser
 from mrsampler.photo import Photo
 from mrsampler.process import MeanRevertingSDE
+from mrsampler.size import OWN, result, working
 from mrsampler.tiles import TiledDenoiser
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, race, trajectory
 
 OPTIMISED = "optimised"
-LARGEST_SIDE = 512
 TILE = 1024
 # A run's draws must not repeat those of a degradation of the same seed: the noise in x_T would be
 # the very noise in the photo.
@@ -187,21 +187,23 @@ class Restorer:
         image: str | Path | Image.Image | Photo,
         task: str,
         *,
-        largest_side: int | None = LARGEST_SIDE,
+        size: int | str = OWN,
         **settings: Any,
     ) -> Image.Image:
         """The restored picture, of the photo's size, with its alpha and colour profile.
 
-        A photo with a longer side than `largest_side` is restored scaled down; None restores it at
-        full resolution, whatever its size. `settings` are those of `trajectory` above.
+        `size` is what the network sees: "own" the photo itself where the damage is a matter of
+        pixels, else a small copy, whose change is made to the photo; a number, a copy with no
+        longer side: see `mrsampler.size`. `settings` are those of `trajectory` above.
 
-        Raises PhotoError for a file that is no usable picture, and what `trajectory` raises.
+        Raises PhotoError for a file that is no usable picture, ValueError for another size, and
+        what `trajectory` raises.
         """
         source = image if isinstance(image, Photo) else photo.read(image)
-        source = source.within(largest_side)
-        for step in self.trajectory(source.rgb, task, **settings):
+        small = working(source, task, size)
+        for step in self.trajectory(small.rgb, task, **settings):
             x = step.x
-        return source.image(x[0].cpu())
+        return result(source, small, task, x[0].cpu())
 
 
 def _finite(steps: Iterator[Step]) -> Iterator[Step]:

@@ -90,8 +90,8 @@ def test_the_same_seed_gives_the_same_pixels(client, small):
         ({"nfe": "many"}, "nfe must be from 1 to 1000"),
         ({"nfe": 2.5}, "nfe must be a whole number; got 2.5"),
         ({"seed": 1.7}, "seed must be a whole number; got 1.7"),
-        ({"largest_side": 256.5}, "largest_side must be a whole number"),
-        ({"largest_side": 9000}, "largest_side must be from 32 to 1024"),
+        ({"size": "256.5"}, "size must be own or a whole number from 32 to 1024; got '256.5'"),
+        ({"size": "9000"}, "size must be own or a whole number from 32 to 1024"),
         ({"checkpoint": "../secret"}, "checkpoint must be one of"),
     ],
 )
@@ -133,8 +133,9 @@ def test_its_parameters_are_named_and_documented(client):
         "seed",
         "spacing",
         "checkpoint",
-        "largest_side",
+        "size",
     ]
+    assert parameters["size"]["parameter_default"] == "own"
     assert parameters["nfe"]["parameter_default"] == 10
     assert "Network evaluations" in str(parameters["nfe"])
 
@@ -208,7 +209,7 @@ def test_playground_says_of_a_stochastic_solver_that_it_has_no_exact_partner(cli
         ("/degrade", {"severity": 2}, "severity must be from 0 to 1; got 2"),
         ("/degrade", {"task": "sunny"}, "task must be one of motion-blurry"),
         ("/degrade", {"seed": 1.7}, "seed must be a whole number; got 1.7"),
-        ("/degrade", {"largest_side": 99.5}, "largest_side must be a whole number"),
+        ("/degrade", {"size": "99.5"}, "size must be own or a whole number from 32 to 2048"),
         ("/compare", {"solvers": ["ddim"], "nfes": [2.5]}, "NFEs are whole numbers"),
         (
             "/compare",

@@ -158,8 +158,8 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("restore photo.png --task noisy --nfe ten", "--nfe"),
         ("restore photo.png --task noisy --nf 3", "--nf"),
         ("restore photo.png --task noisy --seed -1", "--seed"),
-        ("restore photo.png --task noisy --largest-side 31", "--largest-side: expected full, or a"),
-        ("restore photo.png --task noisy --largest-side whole", "from 32, got 'whole'"),
+        ("restore photo.png --task noisy --size 31", "--size: expected own, or a whole"),
+        ("restore photo.png --task noisy --size whole", "from 32, got 'whole'"),
         ("restore photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
         ("restore photo.png --task noisy --solver magic", "'magic'; choose from mrs-ode-d-1"),
         ("restore photo.png --task noisy --spacing magic", "'magic'; choose from uniform-l"),
@@ -423,22 +423,49 @@ def test_jpeg_lays_transparency_on_white_and_says_so(here, restore):
 
 def test_says_when_it_scaled_down(here, restore):
     picture(120, 60).save("wide.png")
-    out = restore("wide.png", "--largest-side", "64")[1]
+    out = restore("wide.png", "--size", "64")[1]
     assert "120 x 60" in out and "restored at 64 x 32" in out
     assert pixels("wide-restored.png").shape == (60, 120, 3)
     assert "restored at" not in restore("wide.png")[1]
 
 
-def test_full_resolution_restores_a_photo_of_any_size_by_tiles(here, restore, checkpoint, calls):
+def test_a_photo_of_any_size_is_restored_at_its_own_by_tiles(here, restore, checkpoint, calls):
     picture(1200, 60).save("wide.png")
-    code, out, err = restore("wide.png", "--largest-side", "full")
+    code, out, err = restore("wide.png")
     assert (code, err) == (0, "")
     assert "1200 x 60, 2 NFE" in out and "restored at" not in out
     assert len(calls) == 2 * 2
-    expected = restorer.load(checkpoint, "cpu").restore(
-        "wide.png", "noisy", largest_side=None, nfe=2
-    )
+    expected = restorer.load(checkpoint, "cpu").restore("wide.png", "noisy", nfe=2)
     np.testing.assert_array_equal(pixels("wide-restored.png"), np.array(expected))
+
+
+def test_what_a_long_run_will_take_is_told_after_its_first_tile(here, restore, monkeypatch):
+    """On a clock that goes on by 4 seconds a call of the network: 2 evaluations are of 4 calls."""
+    now, forward = [0.0], ResidualUNet.forward
+
+    def slow(self, *args, **kwargs):
+        now[0] += 4
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(ResidualUNet, "forward", slow)
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    picture(1200, 60).save("wide.png")
+    assert restore("wide.png")[2] == "wide.png, 1200 x 60: about 12 s to go\n"
+    # Within one tile: 4 seconds are left after the first evaluation, too few for a word.
+    assert restore("photo.png")[2] == ""
+
+
+def test_a_clean_photo_is_damaged_at_its_own_size_and_its_detail_comes_back(
+    here, restore, checkpoint
+):
+    picture(900, 600).save("large.png")
+    out = restore("large.png", "--severity", "0.5", task="hazy")[1]
+    assert "900 x 600" in out and "restored at 512 x 341" in out
+    source = photo.read("large.png")
+    hazy = mrs.degrade(source.rgb, "hazy", 0.5, torch.Generator().manual_seed(0))
+    made = restorer.load(checkpoint, "cpu")
+    expected = made.restore(replace(source, rgb=hazy), "hazy", nfe=2)
+    np.testing.assert_array_equal(pixels("large-restored.png"), np.array(expected))
 
 
 @pytest.mark.parametrize("source", ["wide.png", "wide"])
@@ -457,7 +484,7 @@ def test_the_bar_moves_with_each_tile(here, restore, monkeypatch, source):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(tqdm, "tqdm", Eager)
-    assert restore(source, "--largest-side", "full", "--out", "empty")[0] == 0
+    assert restore(source, "--out", "empty")[0] == 0
     shown = dict.fromkeys(re.findall(r"([\d.]+)/2 NFE", terminal.getvalue()))
     assert [spent for spent in shown if spent != "0"] == ["0.5", "1", "1.5", "2"]
 
@@ -474,7 +501,7 @@ def test_stopping_ends_a_run_between_two_tiles(here, restore, checkpoint, monkey
     picture(1200, 60).save("wide.png")
     before = names(here)
     monkeypatch.setattr(ResidualUNet, "forward", interrupted)
-    assert restore("wide.png", "--largest-side", "full") == (130, "", "mrsampler: stopped\n")
+    assert restore("wide.png") == (130, "", "mrsampler: stopped\n")
     assert names(here) == before and len(made) == 3
 
 
@@ -1110,5 +1137,5 @@ def test_defaults_are_the_library_s():
     assert {name: getattr(args, name) for name in ("solver", "nfe", "spacing")} == {
         name: defaults[name] for name in ("solver", "nfe", "spacing")
     }
-    assert args.largest_side == restorer.LARGEST_SIDE
+    assert args.size == restorer.Restorer.restore.__kwdefaults__["size"]
     assert args.checkpoint == checkpoints.DEFAULT

@@ -6,7 +6,9 @@ import json
 import math
 import shlex
 import threading
+import types
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,10 @@ from PIL import Image
 
 from mrsampler import cli, photo
 from mrsampler.examples import examples
+from mrsampler.size import OWN, result
 from mrsampler.solvers import BudgetError
-from mrsampler.ui import downloads, hardware, link, live, memory, repeat, session
+from mrsampler.ui import downloads, given, hardware, link, live, memory, repeat, session
+from mrsampler.ui import restore as tab
 from mrsampler.ui.figures import Line, pinned, unpinned
 from mrsampler.ui.frames import Kept, within
 from mrsampler.ui.live import Entrant, Still, distances
@@ -52,7 +56,7 @@ def run(clean, path=PHOTO, name="run 1", until=math.inf):
             if moment.results[0].nfe >= until:
                 stop.set()
     kept.settings = kept.settings.after(moment.results)
-    picture = shown.source.image(moment.results[0].image)
+    picture = result(shown.source, shown.small, "noisy", moment.results[0].image)
     kept.digests["restored"] = hashlib.sha256(picture.tobytes()).hexdigest()
     return kept, picture
 
@@ -116,6 +120,75 @@ def test_a_run_stopped_after_its_first_sampler_is_done_is_repeated_whole(monkeyp
     assert "break" not in repeat.python(kept.settings)
     assert takeaway(kept.settings)["command"] and takeaway(kept.settings)["stopped"] is None
     assert downloads.record(kept)["state"] == "stopped"
+
+
+def page_run(path, task, size=OWN, severity=0.35, clean=True):
+    """The page's own generator, to its end: its words, the file to download and the takeaway."""
+    mode = given.CLEAN if clean else given.DAMAGED
+    settings = (mode, task, severity, "mrs-ode-d-1", 2, "posterior", 2, SEED, "blend", "bundled")
+    request = types.SimpleNamespace(session_hash="visitor")
+    updates = list(tab.run(0, str(path), *settings, size, request))
+    return [update[0]["say"] for update in updates], updates[-1][3], updates[-1][4]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A photo larger than what is shown of a run."""
+    path = tmp_path_factory.mktemp("large") / "large.png"
+    with Image.open(PHOTO) as small:
+        small.resize((640, 300), Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(
+    ("task", "size"), [("hazy", OWN), ("noisy", OWN), ("hazy", 256), ("noisy", 256)]
+)
+def test_the_result_has_the_photos_own_size_and_is_repeated(
+    large, tmp_path, monkeypatch, task, size, clean
+):
+    said, download, told = page_run(large, task, size, clean=clean)
+    monkeypatch.chdir(tmp_path)
+    for name in ("python", "command"):
+        text = told[name].replace("large.png", str(large))
+        if name == "python":
+            exec(compile(text, "copied", "exec"), {})
+        else:
+            assert cli.main([*shlex.split(text)[3:], "--device", "cpu"]) == 0
+        with Image.open("restored.png") as again, Image.open(download) as first:
+            assert first.size == (640, 300) and again.tobytes() == first.tobytes()
+    alone = [word for word in said if "at its own 640 \u00d7 300: 2 of 2 NFE" in word]
+    assert len(alone) == (task == "noisy" and size == OWN)
+    if size == OWN:
+        assert "Shown and measured at 512 \u00d7 240; the result has the photo's own" in said[-1]
+
+
+def test_stopped_while_it_restores_the_photo_itself_the_shown_result_is_scaled_back(
+    large, tmp_path, monkeypatch
+):
+    own_size = tab.own_size
+
+    def stopping(*args):
+        for update in own_size(*args):
+            tab.stop(types.SimpleNamespace(session_hash="visitor"))
+            yield update
+
+    monkeypatch.setattr(tab, "own_size", stopping)
+    said, download, told = page_run(large, "noisy")
+    assert said[-1].startswith("Stopped") and told["command"] is None
+    monkeypatch.chdir(tmp_path)
+    exec(compile(told["python"].replace("large.png", str(large)), "copied", "exec"), {})
+    with Image.open("restored.png") as again, Image.open(download) as first:
+        assert first.size == (640, 300) and again.tobytes() == first.tobytes()
+
+
+def test_a_photo_too_large_for_the_page_is_refused_with_what_helps(monkeypatch):
+    monkeypatch.setattr(session, "MOST_MEGAPIXELS", 0.01)
+    source = photo.read(PHOTO)
+    for damage, task in ((True, "hazy"), (False, "noisy")):
+        with pytest.raises(gr.Error, match=r"up to 0\.01 megapixels here.*choose a size in pixels"):
+            session.subject(source, damage, task, 0.5, 0, OWN)
+    assert session.subject(source, False, "hazy", 0.5, 0, OWN).source is source
 
 
 def test_a_failure_advises_what_the_page_offers():
@@ -271,7 +344,7 @@ def test_a_link_brings_the_same_settings_back(made):
     assert (linked.sampler, linked.nfe, linked.spacing) == ("mrs-sde-d-2", 3, "blend")
     assert (linked.baseline, linked.baseline_nfe) == ("posterior", 4)
     assert (linked.example, linked.own, linked.clean, linked.seed) == (1, False, True, SEED)
-    assert (linked.task, linked.severity, linked.largest_side) == ("noisy", 0.35, 384)
+    assert (linked.task, linked.severity, linked.size) == ("noisy", 0.35, 384)
 
 
 def test_a_link_to_a_photo_of_ones_own_says_that_it_is_not_in_it(made):

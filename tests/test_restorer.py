@@ -130,27 +130,48 @@ def test_an_image_of_another_shape_is_refused(shape):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA"])
-@pytest.mark.parametrize("largest_side", [512, 40])
-def test_a_restored_photo_has_the_size_the_mode_and_the_alpha_it_came_with(mode, largest_side):
+@pytest.mark.parametrize("task", ["low-light", "hazy"])
+@pytest.mark.parametrize("size", ["own", 40])
+def test_a_restored_photo_has_the_size_the_mode_and_the_alpha_it_came_with(mode, task, size):
     network, source = Recorder(), picture(mode=mode)
-    back = restorer(network).restore(source, "low-light", largest_side=largest_side, nfe=3)
+    back = restorer(network).restore(source, task, size=size, nfe=3)
     assert back.size == source.size and back.mode == mode
     if mode in ("RGBA", "LA"):
         assert np.array_equal(np.array(back.getchannel("A")), np.array(source.getchannel("A")))
-    expected = (44, 60) if largest_side == 512 else (32, 44)  # no side under 32
+    expected = (44, 60) if size == "own" else (32, 44)  # no side under 32
     assert {call[0] for call in network.calls} == {(1, 3, *expected)}
     change = np.array(back.convert("RGB"), float) - np.array(source.convert("RGB"), float)
     assert change.mean() == pytest.approx(0.1 * 255, abs=2)
 
 
-def test_full_resolution_restores_a_photo_of_any_size_at_its_own_by_tiles():
+def test_what_is_a_matter_of_pixels_is_restored_at_the_photos_own_size_by_tiles():
     network, source = Recorder(), picture(1500, 64)
-    back = restorer(network).restore(source, "low-light", largest_side=None, nfe=3)
+    back = restorer(network).restore(source, "noisy", nfe=3)
     assert back.size == source.size
     # Two tiles of at most 1024, that overlap by the 192 pixels which the network is not asked for.
     assert [call[0] for call in network.calls] == [(1, 3, 64, 880), (1, 3, 64, 876)] * 3
     change = np.array(back, float) - np.array(source, float)
     assert change.mean() == pytest.approx(0.1 * 255, abs=2)
+
+
+@pytest.mark.parametrize("size, seen", [("own", (384, 512)), (200, (150, 200)), (4000, (600, 800))])
+def test_what_is_smooth_or_large_is_found_small_and_the_photo_keeps_its_detail(size, seen):
+    network = Recorder()
+    pixels = torch.randint(40, 200, (600, 800, 3), generator=torch.Generator().manual_seed(0))
+    source = Image.fromarray(pixels.numpy().astype(np.uint8))
+    back = restorer(network).restore(source, "hazy", size=size, nfe=10)
+    assert {call[0] for call in network.calls} == {(1, 3, *seen)}
+    change = np.array(back, float) - np.array(source, float)
+    # Every pixel is noise, of a spread of 46, which no small copy knows. What is left of the run's
+    # own noise at t = 0 is of 50/255 sqrt(1 - 0.999936^2) = 0.6/255.
+    assert change.mean() == pytest.approx(0.1 * 255, abs=0.5)
+    assert change.std() < 2
+
+
+@pytest.mark.parametrize("size", ["full", 512.0, None])
+def test_a_size_is_own_or_a_number_of_pixels(size):
+    with pytest.raises(ValueError, match="size must be 'own' or a whole number of pixels"):
+        restorer(Recorder()).restore(picture(), "noisy", size=size)
 
 
 def test_what_fits_into_one_tile_is_evaluated_whole():
@@ -218,7 +239,7 @@ def test_settings_reach_the_sampler_and_wrong_ones_are_refused():
     with pytest.raises(ValueError, match="unknown solver"):
         made.restore(picture(), "noisy", solver="magic")
     with pytest.raises(ValueError, match="largest_side must be at least 32"):
-        made.restore(picture(), "noisy", largest_side=10)
+        made.restore(picture(), "noisy", size=10)
 
 
 def test_the_photo_given_is_not_changed():

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,13 @@ from mrsampler.cli import files, loading, options
 from mrsampler.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from PIL import Image
 
+    from mrsampler.photo import Photo
     from mrsampler.restorer import Restorer
+
+_OWN = "own"  # mrsampler.size.OWN, without torch
+_LONG = 5.0  # seconds that are worth a word before
 
 
 def add(commands: Any) -> None:
@@ -41,8 +45,8 @@ def add(commands: Any) -> None:
         "--severity",
         type=options.severity,
         metavar="S",
-        help="the photo is clean: damage it first, at the size it is restored at, as the page does "
-        "(default: it is damaged already)",
+        help="the photo is clean: damage it first, at its own size or within --size pixels, as the "
+        "page does (default: it is damaged already)",
     )
     options.add_sampler(command)
     command.add_argument(
@@ -53,12 +57,13 @@ def add(commands: Any) -> None:
         help="fixes all chance, for each photo anew",
     )
     command.add_argument(
-        "--largest-side",
-        type=_side,
-        default=512,
+        "--size",
+        type=_size,
+        default=_OWN,
         metavar="PIXELS",
-        help="a larger photo is restored scaled down to this, then scaled back; `full` restores "
-        "any photo at full resolution, by tiles",
+        help="a larger photo is restored scaled down to this; `own`: what is a matter of pixels "
+        "(noise, JPEG) at the photo's own size, by tiles, the rest within 512; results always are "
+        "of the photo's size",
     )
     options.add_device(command)
     command.add_argument(
@@ -71,13 +76,13 @@ def add(commands: Any) -> None:
     )
 
 
-def _side(text: str) -> float | None:
-    if text == "full":
-        return None
+def _size(text: str) -> float | str:
+    if text == _OWN:
+        return text
     try:
         return options.number(int, 32)(text)
     except argparse.ArgumentTypeError:
-        wanted = f"expected full, or a whole number from 32, got {text!r}"
+        wanted = f"expected {_OWN}, or a whole number from 32, got {text!r}"
         raise argparse.ArgumentTypeError(wanted) from None
 
 
@@ -93,7 +98,7 @@ class _Job:
 
     restorer: Restorer
     task: str
-    largest_side: int | None
+    size: int | str
     severity: float | None
     settings: dict[str, Any]
 
@@ -104,36 +109,76 @@ class _Job:
         """
         given = files.read(source)
         width, height = given.size
-        scaled = given.within(self.largest_side)
         started = time.perf_counter()
         try:
-            degraded = self._degraded(scaled.rgb)
-            for step in self.restorer.trajectory(
-                degraded, self.task, on_tile=progress, **self.settings
-            ):
-                progress(step.nfe)
-            picture = scaled.image(step.x[0].cpu())
+            picture, seen, nfe = self._restored(given, source, progress)
         except (RuntimeError, MemoryError, ValueError, ArithmeticError) as error:
-            hint = "; a smaller --largest-side needs less memory" * ("memory" in str(error))
+            hint = "; a smaller --size needs less memory" * ("memory" in str(error))
             raise CommandError(f"{source}: {reason(error)}{hint}") from None
         seconds = time.perf_counter() - started
         try:
             note = files.save(picture, target)
         except CommandError as error:
             raise _CannotWriteError(str(error)) from None
-        if scaled.rgb.shape != given.rgb.shape:
-            note += f"; restored at {scaled.rgb.shape[2]} x {scaled.rgb.shape[1]} and scaled back"
-        return f"wrote {target}: {width} x {height}, {step.nfe} NFE in {seconds:.1f} s{note}"
+        if seen != given.size:
+            note += f"; restored at {seen[0]} x {seen[1]}"
+        return f"wrote {target}: {width} x {height}, {nfe} NFE in {seconds:.1f} s{note}"
 
-    def _degraded(self, given: Tensor) -> Tensor:
+    def _restored(
+        self, given: Photo, source: Path, progress: Callable[[float], None]
+    ) -> tuple[Image.Image, tuple[int, int], int]:
+        """The picture, the (width, height) that the network saw, and the evaluations spent."""
+        from mrsampler.size import result, working
+
+        damaged = self._degraded(given)
+        small = working(damaged, self.task, self.size)
+        height, width = small.rgb.shape[1:]
+
+        def heard(spent: float) -> None:
+            forecast.after(spent)
+            progress(spent)
+
+        steps = self.restorer.trajectory(small.rgb, self.task, on_tile=heard, **self.settings)
+        forecast = _Forecast(f"{source}, {width} x {height}", self.settings["nfe"])
+        for step in steps:
+            heard(step.nfe)
+        return result(damaged, small, self.task, step.x[0].cpu()), (width, height), step.nfe
+
+    def _degraded(self, given: Photo) -> Photo:
+        """The photo as it is to be restored: a clean one scaled down to --size and damaged."""
         if self.severity is None:
             return given
         import torch
 
         from mrsampler import degrade
 
+        if isinstance(self.size, int):
+            given = given.within(self.size)
         generator = torch.Generator().manual_seed(self.settings["seed"])
-        return degrade(given, self.task, self.severity, generator)
+        return replace(given, rgb=degrade(given.rgb, self.task, self.severity, generator))
+
+
+class _Forecast:
+    """Says on stderr, once, how long a run of `nfe` evaluations will take, if that is long."""
+
+    def __init__(self, what: str, nfe: int):
+        self._what, self._nfe = what, nfe
+        self._began, self._told = time.perf_counter(), False
+
+    def after(self, spent: float) -> None:
+        """`spent`: the evaluations so far; the first part of one is what is measured."""
+        from tqdm import tqdm
+
+        if self._told or not spent:
+            return
+        self._told = True
+        left = (time.perf_counter() - self._began) * (self._nfe / spent - 1)
+        if left >= _LONG:
+            tqdm.write(f"{self._what}: about {_duration(left)} to go", file=sys.stderr)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 class _CannotWriteError(CommandError):
@@ -143,7 +188,7 @@ class _CannotWriteError(CommandError):
 def _job(args: argparse.Namespace) -> _Job:
     settings = options.sampler(args) | {"seed": args.seed}
     restorer = loading.load(args, args.task, **settings)
-    return _Job(restorer, args.task, args.largest_side, args.severity, settings)
+    return _Job(restorer, args.task, args.size, args.severity, settings)
 
 
 def _file(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
 from mrsampler.photo import Photo
 from mrsampler.restorer import OPTIMISED
+from mrsampler.size import LOCAL, OWN, result, working
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
@@ -27,6 +28,7 @@ from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
+    check_own_size,
     default_checkpoint,
     load,
     restoration,
@@ -46,7 +48,7 @@ def restore(
     seed: int = 0,
     spacing: str = DEFAULT_SPACING,
     checkpoint: str = "",
-    largest_side: int = 512,
+    size: str = OWN,
 ) -> tuple[gr.FileData, dict]:
     """Restores a damaged photo, reporting after every step.
 
@@ -59,7 +61,9 @@ def restore(
         spacing: One of mrsampler.SPACINGS, karras:RHO, or optimised where times have been fitted.
         checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once; empty
             for the one that the page opens with.
-        largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the run.
+        size: own, the photo's own, which takes long for a large one (noisy, low-light and
+            jpeg-compressed: at most 4 megapixels); or the longest side in pixels,
+            "32" to "1024", that it is scaled down to for the run. The result has the photo's size.
     """
     _known("task", task, TASKS)
     checkpoint = checkpoint or default_checkpoint()
@@ -70,7 +74,7 @@ def restore(
     _known("spacing", named, (OPTIMISED, *SPACINGS, "karras:RHO"), spacing)
     _whole("nfe", nfe, 1, 1000)
     _whole("seed", seed, 0, 2**31 - 1)
-    _whole("largest_side", largest_side, 32, 1024)
+    side = _size(size, 1024)
     with _sentences():
         for far in arrival(checkpoint):
             yield None, {"state": "fetching", "done": far.done, "total": far.total}
@@ -78,17 +82,20 @@ def restore(
             raise ValueError(
                 f"solver {solver} is not defined on the process of checkpoint {checkpoint}."
             )
-        shown = subject(_photo(image), False, task, 0.0, int(seed), int(largest_side))
+        source = _photo(image)
+        if side == OWN:
+            check_own_size(source, task in LOCAL)
+        small = working(source, task, side)
         settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
-        expected = PACE.seconds(checkpoint, shown.degraded[0].numel(), int(nfe))
+        expected = PACE.seconds(checkpoint, small.rgb[0].numel(), int(nfe))
         with QUEUE.turn(expected) as turn:
             while not turn.arrive(0.5):
                 yield None, {"state": "waiting", "ahead": turn.ahead, "seconds": turn.seconds}
-            for report, x_t in restoration(checkpoint, shown.degraded, task, settings):
+            for report, x_t in restoration(checkpoint, small.rgb, task, settings):
                 yield None, {"state": "running"} | report
                 x = x_t
-        restored = shown.source.image(x)
-    finished = report | {"state": "finished", "size": list(shown.source.size)}
+        restored = result(source, small, task, x)
+    finished = report | {"state": "finished", "size": list(source.size)}
     yield gr.FileData(path=save(restored, f"restored-{task}")), finished
 
 
@@ -97,7 +104,7 @@ def degrade(
     task: str = "noisy",
     severity: float = 0.5,
     seed: int = 0,
-    largest_side: int = 512,
+    size: str = OWN,
 ) -> gr.FileData:
     """Damages a clean photo the way a task does, as the page does before it restores one.
 
@@ -106,15 +113,16 @@ def degrade(
         task: Which damage to do, one of mrsampler.TASKS.
         severity: From 0, next to no damage, to 1.
         seed: Fixes all chance; the same seed gives the same pixels.
-        largest_side: In pixels, 32 to 2048; a larger photo is damaged scaled down to it.
+        size: own, of at most 4 megapixels; or the longest side in pixels, "32" to "2048", that the
+            photo is scaled down to first.
     """
     _known("task", task, TASKS)
     _within("severity", severity, 0, 1)
     _whole("seed", seed, 0, 2**31 - 1)
-    _whole("largest_side", largest_side, 32, 2048)
+    side = _size(size, 2048)
     with _sentences():
-        shown = subject(_photo(image), True, task, float(severity), int(seed), int(largest_side))
-        return gr.FileData(path=save(shown.source.image(shown.degraded), f"{task}"))
+        source = subject(_photo(image), True, task, float(severity), int(seed), side).source
+        return gr.FileData(path=save(source.image(source.rgb), f"{task}"))
 
 
 def compare(
@@ -292,6 +300,15 @@ def _whole(name: str, number: Any, low: int, high: int) -> None:
     _within(name, number, low, high)
     if number != int(number):
         raise _refusal(f"{name} must be a whole number; got {number!r}.")
+
+
+def _size(size: Any, most: int) -> int | str:
+    """OWN, or the number of pixels that `size` says."""
+    if size == OWN:
+        return OWN
+    if not str(size).isdecimal() or not 32 <= int(size) <= most:
+        raise _refusal(f"size must be {OWN} or a whole number from 32 to {most}; got {size!r}.")
+    return int(size)
 
 
 def _upload(image: Any) -> str:

@@ -18,10 +18,7 @@ from mrsampler.ui.session import default_checkpoint
 # What the page opens with, and the race that it has recorded.
 SAMPLER, NFE = "mrs-ode-d-2", 8
 BASELINE, BASELINE_NFE = "posterior", 100
-LARGEST_SIDES, LARGEST_SIDE = (256, 384, 512), 384
-FULL = "full"
-MOST_MEGAPIXELS = 4
-"""At full resolution: a photo of that size takes ten seconds an evaluation on a laptop."""
+LARGEST_SIDES = (256, 384, 512)
 
 USUAL_SPACINGS = (OPTIMISED, "blend")
 """The first of them that a run can take is its default."""
@@ -87,11 +84,6 @@ def solvers(process: Process) -> Groups:
         option = {"value": name, "label": label(name), "text": text}
         families.setdefault(solver.family, []).append(option)
     return [{"heading": family, "options": options} for family, options in families.items()]
-
-
-def side(chosen: Any) -> int | None:
-    """A largest side as the library takes it: None for full resolution."""
-    return None if chosen == FULL else int(chosen)
 
 
 def networks(failed: Mapping[str, str] | None = None) -> dict[str, Any]:

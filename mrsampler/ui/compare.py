@@ -138,7 +138,8 @@ def asked(
     cells = plan(restorer, names, counts, spacing)
     source = given.read(example, upload)
     clean = mode == given.CLEAN
-    shown = subject(source, clean, task, severity, seed, largest_side)
+    small = source.within(largest_side)
+    shown = subject(small, clean, task, severity, seed, largest_side)
     height, width = shown.degraded.shape[1:]
     truth = "" if shown.truth is None else digest(shown.truth)
     key = Key(checkpoint, task, seed, digest(shown.degraded), truth, (width, height))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from mrsampler import checkpoints
+from mrsampler import checkpoints, size
 from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.restorer import Restorer
@@ -56,7 +56,7 @@ class Linked:
     baseline_nfe: int
     seed: int
     checkpoint: str
-    largest_side: int | str
+    size: int | str
 
 
 def query(settings: Settings) -> str:
@@ -75,7 +75,7 @@ def query(settings: Settings) -> str:
             "baseline_nfe": second.nfe,
             "seed": settings.seed,
             "checkpoint": settings.checkpoint,
-            "side": settings.largest_side or choices.FULL,
+            "side": settings.size,
         }
     )
 
@@ -98,7 +98,7 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
         "baseline", "baseline_nfe", restorer, choices.BASELINE, choices.BASELINE_NFE
     )
     usual = choices.spacing(restorer, sampler, nfe, None)
-    sides = {str(side): side for side in (*choices.LARGEST_SIDES, choices.FULL)}
+    sides = {str(side): side for side in (size.OWN, *choices.LARGEST_SIDES)}
     linked = Linked(
         example=example,
         own=own,
@@ -112,7 +112,7 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
         baseline_nfe=baseline_nfe,
         seed=int(asked.number("seed", 0, 2**31 - 1, 0)),
         checkpoint=checkpoint,
-        largest_side=sides[asked.word("side", list(sides), f"{choices.LARGEST_SIDE}")],
+        size=sides[asked.word("side", list(sides), size.OWN)],
     )
     return linked, asked.refused
 

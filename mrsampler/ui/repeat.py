@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from mrsampler.size import OWN, WORKING_SIDE
 from mrsampler.ui.live import Entrant, Result
 
 
@@ -16,7 +17,8 @@ class Settings:
     `photo` is the file, under the name that its owner knows; `example` its number among the
     examples, None for an upload; `clean` whether the page damages it; `device` None for the GPU if
     there is one. The first entrant's sample is the result. `stopped` has the NFE at which the run
-    was stopped, by the key of each entrant that had not finished.
+    was stopped, by the key of each entrant that had not finished. `size` is as `Restorer.restore`
+    takes it.
     """
 
     photo: str
@@ -25,7 +27,7 @@ class Settings:
     task: str
     severity: float
     seed: int
-    largest_side: int | None
+    size: int | str
     checkpoint: str
     entrants: tuple[Entrant, ...]
     device: str | None = None
@@ -45,7 +47,7 @@ def command(settings: Settings) -> str | None:
     if settings.clean:
         words += ["--severity", f"{settings.severity!r}"]
     words += ["--solver", chosen.solver, "--nfe", f"{chosen.nfe}", "--spacing", chosen.spacing]
-    words += ["--seed", f"{settings.seed}", "--largest-side", f"{settings.largest_side or 'full'}"]
+    words += ["--seed", f"{settings.seed}", "--size", f"{settings.size}"]
     words += ["--checkpoint", settings.checkpoint]
     if settings.device:
         words += ["--device", settings.device]
@@ -54,52 +56,56 @@ def command(settings: Settings) -> str | None:
 
 def python(settings: Settings) -> str:
     """A Python program that writes restored.png: where the run was stopped, it stops as well."""
-    if settings.clean:
-        return _steps(settings, "import torch\n\n", _DAMAGE.format(settings))
-    if settings.entrants[0].key in settings.stopped:
-        return _steps(settings, "", "degraded = source.rgb\n")
-    return _of_damaged(settings)
-
-
-_DAMAGE = """\
-damage = torch.Generator().manual_seed({0.seed})
-degraded = mrs.degrade(source.rgb, {0.task!r}, {0.severity!r}, damage)
-"""
-
-
-def _steps(settings: Settings, imports: str, degraded: str) -> str:
     reached = settings.stopped.get(settings.entrants[0].key)
-    halt = (
-        "" if reached is None else f"    if step.nfe == {reached}:\n        break  # stopped here\n"
-    )
+    imports = "from dataclasses import replace\n\nimport torch\n\n" if settings.clean else ""
+    imports += "import mrsampler as mrs\nfrom mrsampler import photo\n"
+    if reached is not None:
+        imports += "from mrsampler.size import result\n"
+    restored = _WHOLE if reached is None else _STOPPED
+    side = WORKING_SIDE if settings.size == OWN else settings.size
     return f"""\
-{imports}import mrsampler as mrs
-from mrsampler import photo
-
-source = photo.read({settings.photo!r}).within({settings.largest_side})
-{degraded}
+{imports}
+source = {_source(settings)}
 restorer = {_load(settings)}
-for step in restorer.trajectory(
-    degraded,
-    {settings.task!r},
-{_sampler(settings)}):
-    print(step.nfe, step.t)
-{halt}source.image(step.x[0].cpu()).save("restored.png")
+{restored.format(settings, sampler=_sampler(settings), side=side, reached=reached)}\
 """
 
 
-def _of_damaged(settings: Settings) -> str:
-    return f"""\
-import mrsampler as mrs
-
-restorer = {_load(settings)}
+_WHOLE = """\
 picture = restorer.restore(
-    {settings.photo!r},
-    {settings.task!r},
-    largest_side={settings.largest_side},
-{_sampler(settings)})
+    source,
+    {0.task!r},
+    size={0.size!r},
+{sampler})
 picture.save("restored.png")
 """
+
+_STOPPED = """\
+small = source.within({side})
+for step in restorer.trajectory(
+    small.rgb,
+    {0.task!r},
+{sampler}):
+    print(step.nfe, step.t)
+    if step.nfe == {reached}:
+        break  # stopped here
+result(source, small, {0.task!r}, step.x[0].cpu()).save("restored.png")
+"""
+
+_DAMAGED = """\
+damage = torch.Generator().manual_seed({0.seed})
+source = replace(source, rgb=mrs.degrade(source.rgb, {0.task!r}, {0.severity!r}, damage))
+"""
+
+
+def _source(settings: Settings) -> str:
+    """The photo as it is to be restored."""
+    read = f"photo.read({settings.photo!r})"
+    if not settings.clean:
+        return f"{read}\n"
+    if settings.size != OWN:
+        read += f".within({settings.size})"
+    return f"{read}\n{_DAMAGED.format(settings)}"
 
 
 def _load(settings: Settings) -> str:

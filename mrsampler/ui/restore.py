@@ -14,9 +14,10 @@ from typing import Any
 
 import gradio as gr
 import torch
+from torch import Tensor
 
 from mrsampler.examples import ASSETS, examples
-from mrsampler.photo import Photo
+from mrsampler.size import LOCAL, OWN, result
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
 from mrsampler.ui.components import PLOTLY, SEND, arrival_line, as_text, menu, panel, served, web
@@ -53,6 +54,7 @@ from mrsampler.ui.session import (
     arrival,
     default_checkpoint,
     load,
+    own_size,
     race,
     subject,
 )
@@ -80,21 +82,6 @@ _stops: dict[str, threading.Event] = {}
 _run_numbers = itertools.count(1)
 
 
-def _subject(
-    source: Photo, mode: str, task: str, severity: float, seed: int, largest_side: int | str
-) -> Subject:
-    megapixels = source.rgb[0].numel() / 1e6
-    if largest_side == choices.FULL and megapixels > choices.MOST_MEGAPIXELS:
-        sentence = (
-            f"At full resolution the page takes photos of up to {choices.MOST_MEGAPIXELS} "
-            f"megapixels, and this one has {megapixels:.1f}: choose a largest side, or restore it "
-            "on the command line with --largest-side full."
-        )
-        raise gr.Error(sentence, print_exception=False)
-    side = choices.side(largest_side)
-    return subject(source, mode == CLEAN, task, severity, seed, side)
-
-
 def preview(
     example: int,
     upload: str | None,
@@ -102,12 +89,12 @@ def preview(
     task: str,
     severity: float,
     seed: float | None,
-    largest_side: int | str,
+    size: int | str,
     request: gr.Request,
 ) -> dict[str, Any]:
     """The degraded picture and the truth in the panels, before anything runs."""
     seed = whole(seed, "The seed", 0, 2**31 - 1)
-    shown = _subject(read(example, upload), mode, task, severity, seed, largest_side)
+    shown = subject(read(example, upload), mode == CLEAN, task, severity, seed, size)
     pins, note = _pins(request, digest(shown.degraded))
     return {
         "run": f"preview {torch.randint(2**31, ()).item()}",
@@ -137,7 +124,7 @@ def run(
     seed: float | None,
     spacing: str,
     checkpoint: str,
-    largest_side: int | str,
+    size: int | str,
     request: gr.Request,
 ) -> Iterator[tuple[Any, ...]]:
     """The race, as updates of the stage, the slider, the table, the download and the takeaway."""
@@ -150,7 +137,7 @@ def run(
     try:
         seed = whole(seed, "The seed", 0, 2**31 - 1)
         source = read(example, upload)
-        shown = _subject(source, mode, task, severity, seed, largest_side)
+        shown = subject(source, mode == CLEAN, task, severity, seed, size)
         pictures: dict[str, Any] = {"setup": _pictures(shown)}
         for far in arrival(checkpoint):
             failed = "failed"
@@ -171,7 +158,7 @@ def run(
             task=task,
             severity=float(severity),
             seed=seed,
-            largest_side=choices.side(largest_side),
+            size=size,
             checkpoint=checkpoint,
             entrants=tuple(entrants),
             device=session.device,
@@ -204,7 +191,16 @@ def run(
             spent = sum(result.nfe for result in moment.results)
             if spent and turn.began is not None:
                 PACE.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
-        finished = all(result.done for result in moment.results)
+            finished = all(result.done for result in moment.results)
+            sample: Tensor | None = None  # of the photo itself, where that takes another run
+            alone = size == OWN and task in LOCAL and shown.scaled
+            if finished and alone:
+                stop = _stops[visitor] = threading.Event()  # the race has set its own
+                for told, sample in own_size(checkpoint, shown, task, entrants[0], seed):
+                    if stop.is_set():
+                        finished, sample = False, None
+                        break
+                    yield update | {"state": "running", "say": told}, *nothing
         word = last_word(moment, shown, finished, note)
         last = update | {"state": "finished" if finished else "stopped", "say": word}
         # The word first: to measure takes a while, to compress a large photo seconds.
@@ -214,12 +210,15 @@ def run(
             truth = within(shown.truth)
             kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
         settings = settings.after(moment.results)
+        if alone and sample is None:
+            stopped = {"a": moment.results[0].nfe}
+            settings = replace(settings, stopped=settings.stopped | stopped)
         kept.settings, kept.figures = settings, moment.figures
         last |= closing(entrants, kept.stills)
         kept.stills = {key: lasting(stills) for key, stills in kept.stills.items()}
         MEMORY.keep(visitor, kept)
         yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
-        both, download = _outcome(moment, shown, kept)
+        both, download = _outcome(moment, shown, kept, sample)
         yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
     except gr.Error as error:  # a ValueError, too, but a sentence of its own
         yield update | {"state": failed, "say": error.message}, *nothing
@@ -365,12 +364,20 @@ def last_word(moment: Moment, shown: Subject, finished: bool, note: str | None =
     return " ".join([word] + [note for note in (moment.advice, shown.note, note) if note])
 
 
-def _outcome(moment: Moment, shown: Subject, kept: Run) -> tuple[tuple[str, str], str]:
-    """Files of before and after, losslessly and at the photo's own size."""
+def _outcome(
+    moment: Moment, shown: Subject, kept: Run, sample: Tensor | None
+) -> tuple[tuple[str, str], str]:
+    """Files of before and after, losslessly and at the photo's own size.
+
+    `sample` is of the photo itself, where that was restored, else the race's is made to it.
+    """
     task = kept.settings.task
-    restored = shown.source.image(moment.results[0].image)
+    if sample is None:
+        restored = result(shown.source, shown.small, task, moment.results[0].image)
+    else:
+        restored = shown.source.image(sample)
     kept.digests["restored"] = sha256(restored.tobytes()).hexdigest()
-    before = save(shown.source.image(shown.degraded), f"degraded-{task}")
+    before = save(shown.source.image(shown.source.rgb), f"degraded-{task}")
     after = save(restored, f"restored-{task}")
     kept.files += before, after
     return (before, after), after
@@ -448,7 +455,7 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
         asked.seed,
         gr.update(**menus[2]),
         gr.update(asked=asked.checkpoint),
-        asked.largest_side,
+        asked.size,
         ((by, asked.sampler), (by, asked.baseline)),
         gr.update(picked=asked.example),
     )
@@ -461,12 +468,12 @@ def _preview_linked(
     task: str,
     severity: float,
     seed: float | None,
-    largest_side: int | str,
+    size: int | str,
     request: gr.Request,
 ) -> Any:
     if not link.KEYS & set(request.query_params):
         return gr.skip()  # the recorded race goes on
-    return preview(example, upload, mode, task, severity, seed, largest_side, request)
+    return preview(example, upload, mode, task, severity, seed, size, request)
 
 
 def recording() -> str:
@@ -551,14 +558,11 @@ def build() -> None:
                         asked="",
                         **choices.networks(),
                     )
-                    largest_side = gr.Radio(
-                        [
-                            (f"{side} resolution" if side == choices.FULL else f"{side}", side)
-                            for side in (*choices.LARGEST_SIDES, choices.FULL)
-                        ],
-                        value=choices.LARGEST_SIDE,
-                        label="Largest side",
-                        info="In pixels: more detail, slower. Full takes minutes.",
+                    size = gr.Radio(
+                        [(f"{side}", side) for side in (OWN, *choices.LARGEST_SIDES)],
+                        value=OWN,
+                        label="Size",
+                        info="Own: of all the photo's pixels. Or restored small: quicker.",
                     )
             with gr.Row(elem_id="runbar"):
                 line = arrival_line("menu-checkpoint")
@@ -601,14 +605,14 @@ def build() -> None:
         "document.body.classList.toggle('advanced'))",
     )
     example, drop, row, mode, task, severity, picked = photo
-    what = [example, drop, mode, task, severity, seed, largest_side]
+    what = [example, drop, mode, task, severity, seed, size]
     rolled = dice.click(
         lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private
     )
     for event in (*picked, rolled):
         event.then(as_text(preview), what, stage, **private)
     gr.on(
-        [mode.input, task.input, severity.release, seed.submit, largest_side.input],
+        [mode.input, task.input, severity.release, seed.submit, size.input],
         as_text(preview),
         what,
         stage,
@@ -642,7 +646,7 @@ def build() -> None:
         seed,
         spacing,
         checkpoint,
-        largest_side,
+        size,
     ]
     running = go.click(
         as_text(run),
@@ -691,7 +695,7 @@ def build() -> None:
             seed,
             spacing,
             checkpoint,
-            largest_side,
+            size,
             placed,
             row,
         ],

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,15 @@ from mrsampler import checkpoints, hub, restorer
 from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
+from mrsampler.size import LOCAL, OWN, WORKING_SIDE
 from mrsampler.ui.hardware import crosses_processes, gpu
 from mrsampler.ui.live import Entrant, LiveRace, Moment, Pin
-from mrsampler.ui.turnstile import Turnstile, duration
+from mrsampler.ui.turnstile import PACE, Turnstile, duration
 
 QUEUE = Turnstile()
+
+MOST_MEGAPIXELS = 4
+"""That are damaged, or evaluated by tiles: ten seconds an evaluation on a laptop."""
 
 device: str | None = None
 """Where the networks run: a torch device, or None for the GPU if there is one."""
@@ -123,11 +127,23 @@ def _how_far(checkpoint: str) -> Arrival:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be restored: the photo as given, the degraded picture, and the truth if known."""
+    """What is to be restored: the damaged photo, and at the size of the runs that are shown the
+    degraded picture and, if known, the truth.
+    """
 
     source: Photo
     degraded: Tensor
     truth: Tensor | None
+
+    @property
+    def small(self) -> Photo:
+        """The damaged photo at the size of the runs."""
+        return replace(self.source, rgb=self.degraded)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the damaged photo is larger than what is shown of it."""
+        return self.source.rgb.shape != self.degraded.shape
 
     @property
     def note(self) -> str | None:
@@ -135,22 +151,40 @@ class Subject:
         height, width = self.degraded.shape[1:]
         if (width, height) == self.source.size:
             return None
-        was = "{} \u00d7 {}".format(*self.source.size)
-        return f"Scaled down from {was} to {width} \u00d7 {height} for the run."
+        was, now = "{} \u00d7 {}".format(*self.source.size), f"{width} \u00d7 {height}"
+        if self.scaled:
+            return f"Shown and measured at {now}; the result has the photo's own size, {was}."
+        return f"Scaled down from {was} to {now} for the run."
 
 
 def subject(
-    photo: Photo, damage: bool, task: str, severity: float, seed: int, largest_side: int | None
+    photo: Photo, damage: bool, task: str, severity: float, seed: int, size: int | str
 ) -> Subject:
-    """A photo made ready: scaled down and, if it is clean, degraded from `seed`.
+    """A photo made ready: if it is clean, degraded from `seed`, and scaled down for the runs.
 
-    `largest_side` None leaves it at full resolution.
+    A clean photo is scaled down first to a `size` in pixels. With OWN it is degraded as it is, and
+    runs are shown within WORKING_SIDE. Raises gr.Error for a photo too large for that.
     """
-    source = photo.within(largest_side)
+    if size == OWN:
+        check_own_size(photo, damage or task in LOCAL)
+    side = WORKING_SIDE if size == OWN else int(size)
     if not damage:
-        return Subject(source, source.rgb, None)
+        return Subject(photo, photo.within(side).rgb, None)
+    clean = photo if size == OWN else photo.within(side)
     generator = torch.Generator().manual_seed(seed)
-    return Subject(source, degrade(source.rgb, task, severity, generator), source.rgb)
+    source = replace(clean, rgb=degrade(clean.rgb, task, severity, generator))
+    return Subject(source, source.within(side).rgb, clean.within(side).rgb)
+
+
+def check_own_size(photo: Photo, whole: bool) -> None:
+    """Raises gr.Error for a photo too large to be damaged or evaluated `whole` here."""
+    megapixels = photo.rgb[0].numel() / 1e6
+    if whole and megapixels > MOST_MEGAPIXELS:
+        sentence = (
+            f"At its own size a photo may have up to {MOST_MEGAPIXELS} megapixels here, and this "
+            f"one has {megapixels:.1f}: choose a size in pixels, or use the command line."
+        )
+        raise gr.Error(sentence, print_exception=False)
 
 
 def race(
@@ -206,3 +240,24 @@ def restoration(
     for step in restorer.trajectory(degraded, task, **settings):
         report = {"nfe": step.nfe, "t": step.t, "lambda": step.lam}
         yield report | {"seconds": round(step.seconds, 4)}, step.x[0].cpu()
+
+
+def own_size(
+    checkpoint: str, shown: Subject, task: str, entrant: Entrant, seed: int
+) -> Iterator[tuple[str, Tensor]]:
+    """The damaged photo restored whole: after each step a sentence on how far it is, and x_t."""
+    settings = {
+        "seed": seed,
+        "solver": entrant.solver,
+        "nfe": entrant.nfe,
+        "spacing": entrant.spacing,
+    }
+    pixels, began = shown.source.rgb[0].numel(), time.monotonic()
+    left = PACE.seconds(checkpoint, pixels, entrant.nfe)
+    for report, x in restoration(checkpoint, shown.source.rgb, task, settings):
+        spent = report["nfe"]
+        if spent:
+            left = (time.monotonic() - began) / spent * (entrant.nfe - spent)
+        size = "{} \u00d7 {}".format(*shown.source.size)
+        word = f"{entrant.label} now restores the photo at its own {size}: {spent} of {entrant.nfe}"
+        yield f"{word} NFE{f', about {duration(left)} left' if left else ''}.", x

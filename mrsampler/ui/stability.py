@@ -148,7 +148,8 @@ def _subject(
 ) -> Subject:
     seed = given.whole(seed, "The seed", 0, 2**31 - 1)
     source = given.read(example, upload)
-    return subject(source, mode == given.CLEAN, task, severity, seed, largest_side)
+    small = source.within(largest_side)
+    return subject(small, mode == given.CLEAN, task, severity, seed, largest_side)
 
 
 def run(
