@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
+from mrsampler.degradations import REGISTRY
 from mrsampler.guided import upsampled
 from mrsampler.photo import Photo
 
@@ -14,22 +15,16 @@ WORKING_SIDE = 512
 
 Measured on photos of 1280 pixels: at 768, and by tiles, rain and snow lose 3 to 13 dB."""
 
-LOCAL = frozenset({"jpeg-compressed", "low-light", "noisy"})
-"""The tasks whose damage is a matter of pixels: a small copy does not have it.
-
-Darkness comes with a sensor's noise, which a slope found without it would make stronger. Blur and
-strokes are of so many pixels in a large photo that the bundled network undoes them only small."""
-
 
 def working(photo: Photo, task: str, size: int | str) -> Photo:
     """The photo with `rgb` as the network is to see it: scaled down, never up.
 
-    With `size` OWN the photo itself for the tasks in LOCAL, which takes tiles where it is large,
+    With `size` OWN the photo itself for a `local` task, which takes tiles where it is large,
     else within WORKING_SIDE; with a number, within so many pixels. Raises ValueError for another
     word and for a number under 32.
     """
     if size == OWN:
-        return photo if task in LOCAL else photo.within(WORKING_SIDE)
+        return photo if REGISTRY[task].local else photo.within(WORKING_SIDE)
     if not isinstance(size, int):
         raise ValueError(f"size must be {OWN!r} or a whole number of pixels, got {size!r}")
     return photo.within(size)
@@ -41,6 +36,6 @@ def result(photo: Photo, small: Photo, task: str, restored: Tensor) -> Image.Ima
     Of a local task it is scaled back, for a small copy does not know what a large one's pixels
     suffer from; of the others the change is made to the photo itself.
     """
-    if small.rgb.shape == photo.rgb.shape or task in LOCAL:
+    if small.rgb.shape == photo.rgb.shape or REGISTRY[task].local:
         return photo.image(restored)
     return photo.image(upsampled(photo.rgb, small.rgb, restored))

@@ -290,5 +290,5 @@ TASK = Task(
         "defocused": Form(defocused, "out of focus"),
         "handheld": Form(handheld, "a hand's tremor under a rolling shutter", held_out=True),
     },
-    local=True,
+    local=False,
 )

@@ -211,5 +211,5 @@ TASK = Task(
         "coloured": Form(coloured, "dim coloured light"),
         "crushed": Form(crushed, "black crushed, rows and heavy tails of noise", held_out=True),
     },
-    local=False,
+    local=True,
 )

@@ -483,5 +483,5 @@ TASK = Task(
         "pixels": Form(missing_pixels, "pixels, cells, rows or columns missing"),
         "stamped": Form(stamped, "paragraphs, repeated stamps and splines", held_out=True),
     },
-    local=True,
+    local=False,
 )
