@@ -14,13 +14,13 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from mrsampler.batching import joined
-from mrsampler.conditioning import part
 from mrsampler.degradations import degrade
 from mrsampler.denoiser import Denoiser
 from mrsampler.metrics import rmse
 from mrsampler.playground import Mixture
 from mrsampler.process import MeanRevertingSDE, Process
 from mrsampler.restorer import Restorer
+from mrsampler.tiles import part
 from mrsampler.trajectory import Step, trajectory
 
 # Third order and fine enough: `Problem.uncertainty` says how fine.
