@@ -29,8 +29,6 @@ from mrsampler.networks import ENCODERS, DACLIPImageEncoder, IRSDEUNet, build
 from mrsampler.process import MeanRevertingSDE
 
 DEFAULT = "bundled"
-LARGE = "bundled-large"
-"""Four times the work: what a GPU does not notice."""
 FOREIGN = {"irsde-unet": IRSDEUNet}
 """The architectures that `adopt` knows from the files of their authors."""
 
@@ -57,12 +55,6 @@ def names() -> list[str]:
     """The bundled checkpoints, the default first."""
     found = {card.stem for home in _HOMES for card in home.glob("*.json")}
     return sorted(found, key=lambda name: (name != DEFAULT, name))
-
-
-def default(device: torch.device | str | None) -> str:
-    """The bundled checkpoint to open with on a device; None is the GPU where there is one."""
-    gpu = torch.cuda.is_available() if device is None else torch.device(device).type != "cpu"
-    return LARGE if gpu and LARGE in names() else DEFAULT
 
 
 def _locate(name_or_path: str | Path) -> Path:

@@ -27,7 +27,6 @@ from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
-    default_checkpoint,
     load,
     restoration,
     subject,
@@ -62,7 +61,7 @@ def restore(
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the run.
     """
     _known("task", task, TASKS)
-    checkpoint = checkpoint or default_checkpoint()
+    checkpoint = checkpoint or checkpoints.DEFAULT
     _known("checkpoint", checkpoint, checkpoints.offered())
     _known("solver", solver, SOLVERS)
     # What follows the colon the spacing itself checks.
@@ -152,7 +151,7 @@ def compare(
     _whole("largest_side", largest_side, 32, 1024)
     if not isinstance(nfes, list):
         raise _refusal("nfes must be a list of whole numbers.")
-    checkpoint = checkpoint or default_checkpoint()
+    checkpoint = checkpoint or checkpoints.DEFAULT
     _known("checkpoint", checkpoint, checkpoints.offered())
     visitor = f"program-{secrets.token_hex(8)}"
     with _sentences():

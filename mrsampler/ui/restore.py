@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 import torch
 
+from mrsampler import checkpoints
 from mrsampler.examples import ASSETS, examples
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
@@ -51,7 +52,6 @@ from mrsampler.ui.session import (
     QUEUE,
     Subject,
     arrival,
-    default_checkpoint,
     load,
     race,
     subject,
@@ -419,7 +419,7 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
         gr.Warning(f"Left out of the link, as there is no such thing: {', '.join(refused)}.")
     if reason := choices.unavailable(asked.checkpoint):
         gr.Warning(f"The link's checkpoint is left out: {reason}.")
-        asked = replace(asked, checkpoint=default_checkpoint())
+        asked = replace(asked, checkpoint=checkpoints.DEFAULT)
     if asked.own:
         gr.Info("The link set everything but its photo, which cannot travel in it: choose yours.")
     by = link.laid_out_by(asked.checkpoint)
@@ -475,7 +475,7 @@ def recording() -> str:
 
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
-    restorer = load(default_checkpoint())
+    restorer = load(checkpoints.DEFAULT)
     # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
     # every frame of the screen while it waits, on the cores that the network needs.
     nothing = gr.State()
@@ -487,7 +487,7 @@ def build() -> None:
     # What the visitor asked for, while the sliders hold what there is.
     wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
     placed = gr.State(
-        ((default_checkpoint(), choices.SAMPLER), (default_checkpoint(), choices.BASELINE))
+        ((checkpoints.DEFAULT, choices.SAMPLER), (checkpoints.DEFAULT, choices.BASELINE))
     )
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
@@ -546,7 +546,7 @@ def build() -> None:
                     checkpoint = menu(
                         "Checkpoint",
                         "The network both samplers share.",
-                        default_checkpoint(),
+                        checkpoints.DEFAULT,
                         asked="",
                         **choices.networks(),
                     )
