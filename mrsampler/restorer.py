@@ -232,8 +232,9 @@ class Restorer:
         """The restored picture, of the photo's size, with its alpha and colour profile.
 
         A photo with a longer side than `largest_side` is restored scaled down; None restores it at
-        full resolution, whatever its size. `texture` moves the result between the network's estimate
-        of the mean (0: smooth, closest to the truth) and the sample (1): see `Reading.textured`.
+        full resolution, whatever its size. `texture` moves the result between the network's
+        estimate of the mean (0: smooth, closest to the truth) and the sample (1): see
+        `Reading.textured`.
         `settings` are those of `trajectory` above.
 
         Raises PhotoError for a file that is no usable picture, ValueError for a texture outside

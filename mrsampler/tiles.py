@@ -36,9 +36,10 @@ class TiledDenoiser(Denoiser):
     Tiles begin on that grid, so that a pixel lies in the same cells as in the whole photo.
 
     What a network takes over the photo must come as conditioning, taken once of the whole, as
-    `read_by_tiles` does; a tensor of the photo's height and width, or a half, a quarter, ... of them,
-    is cut as the photo is. A network that normalises over its input, or attends to all of it, sees only the tile: its tiles
-    may differ as a whole, which the fading softens and does not remove.
+    `read_by_tiles` does; a tensor of the photo's height and width, or a half, a quarter, ... of
+    them, is cut as the photo is. A network that normalises over its input, or attends to all of it,
+    sees only the tile: its tiles may differ as a whole, which the fading softens and does not
+    remove.
 
     What the network needs of memory is bounded by the tile; the trajectory's own tensors are of the
     whole photo.
@@ -99,11 +100,11 @@ def part(told: Mapping[str, Any], whole: Tensor, crop: tuple[Any, ...]) -> dict[
         if not isinstance(value, Tensor) or value.ndim != 4:
             return value
         scale = 2 ** math.ceil(math.log2(height / value.shape[-2]))
-        spans = (
+        down, across = (
             slice(span.start // scale, None if span.stop >= side else span.stop // scale)
             for span, side in zip((rows, columns), whole.shape[-2:], strict=True)
         )
-        return value[(..., *spans)]
+        return value[..., down, across]
 
     return {name: cut(value) for name, value in told.items()}
 
@@ -132,11 +133,9 @@ def read_by_tiles(network: Any, mu: Tensor, task: int | Tensor, tile: int) -> di
                 shape = (*value.shape[:2], *(side // scale for side in mu.shape[-2:]))
                 weight = _reduced(down, scale)[:, None] * _reduced(across, scale)
                 blended = read.setdefault(name, value.new_zeros(shape))
-                spans = (
-                    slice(span.start // scale, span.stop // scale)
-                    for span in (down_span, across_span)
-                )
-                blended[(..., *spans)].addcmul_(value, weight.to(value))
+                top, left = down_span.start // scale, across_span.start // scale
+                place = blended[..., top : top + len(weight), left : left + weight.shape[1]]
+                place.addcmul_(value, weight.to(value))
     return {
         name: value[..., :height, :width] if value.shape[-2:] == mu.shape[-2:] else value
         for name, value in read.items()

@@ -17,8 +17,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "train",
         help="train the network on a folder of photos",
-        description="Trains a part of the bundled kind of network on clean photos, or goes on with a run "
-        "that was stopped: the same --out resumes it.",
+        description="Trains a part of the bundled kind of network on clean photos, or goes on with "
+        "a run that was stopped: the same --out resumes it.",
     )
     command.set_defaults(command=run)
     command.add_argument(

@@ -68,15 +68,14 @@ class Briefing(nn.Module):
         units = self.spread(seen).clamp(*LOG_UNITS)
         # How the spread is used teaches nothing of how large it is.
         levels = [self.finest(torch.cat([seen, units.detach()], dim=1))]
-        levels += [
-            conv(F.silu(level)) for conv, level in zip(self.coarser, read.levels[1:], strict=True)
-        ]
+        for conv, level in zip(self.coarser, read.levels[1:], strict=True):
+            levels.append(conv(F.silu(level)))
         spread = USUAL_SPREAD * F.pixel_shuffle(units, 2)[..., :height, :width].exp()
         return spread, levels
 
 
 class LightUNet(nn.Module):
-    """F: (z in units of its spread, log s, task, the briefing's levels) -> a tensor of z's shape."""
+    """F: (z in units of its spread, log s, task, the briefing's levels) -> a tensor like z."""
 
     def __init__(
         self, channels: tuple[int, ...], blocks: tuple[int, ...], embedding: int, num_tasks: int
@@ -107,11 +106,10 @@ class LightUNet(nn.Module):
 
     def forward(self, z: Tensor, log_s: Tensor, task: int | Tensor, levels: list[Tensor]) -> Tensor:
         low, high = LOG_S
-        place = 2 * (log_s - low) / (high - low) - 1
+        place = 2 * (log_s.clamp(low, high) - low) / (high - low) - 1
         phase = place[:, None] * self.frequencies.to(z.dtype)
         features = torch.cat([place[:, None], phase.sin(), phase.cos()], dim=1)
-        task = torch.as_tensor(task, device=z.device).expand(len(z))
-        embedding = F.silu(self.embed(features) + self.task(task))
+        embedding = F.silu(self.embed(features) + self.task.weight[task])
         h = self.stem(F.pixel_unshuffle(z, 2))
         h = self.stem_film(h, embedding)
         skips = []
@@ -201,7 +199,9 @@ class LightDenoiser(nn.Module):
 
     def _schedule(self, t: float | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma of each of the batch, (B, 1, 1, 1)."""
-        return tuple(  # type: ignore[return-value]
-            torch.as_tensor(v, dtype=x.dtype, device=x.device).expand(len(x))[:, None, None, None]
-            for v in (self.process.alpha(t), self.process.sigma(t))
-        )
+        if isinstance(t, Tensor):
+            alpha, sigma = self.process.scales(t.to(x.device))
+        else:
+            alpha, sigma = x.new_tensor(self.process.alpha(t)), x.new_tensor(self.process.sigma(t))
+        alpha, sigma = (v.to(x).expand(len(x))[:, None, None, None] for v in (alpha, sigma))
+        return alpha, sigma

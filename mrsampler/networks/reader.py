@@ -120,10 +120,9 @@ class Reader(nn.Module):
         return {"statistics": self.statistics(mu), "sharp": self.sharp(mu, task)}
 
     def _embedding(self, task: int | Tensor, statistics: Tensor) -> Tensor:
-        task = torch.as_tensor(task, device=statistics.device).expand(len(statistics))
         mean, std, tones = statistics.split([3, 3, 3 * len(QUANTILES)], dim=1)
         colours = torch.cat([4 * (mean - 0.5), 4 * (std - 0.2)], dim=1)
-        return F.silu(self.embed(colours) + self.task(task) + self.tones(4 * tones - 2))
+        return F.silu(self.embed(colours) + self.task.weight[task] + self.tones(4 * tones - 2))
 
     def forward(
         self,

@@ -65,7 +65,7 @@ class Training:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.parameters: list[Tensor] = [p for p in self.network.parameters() if p.requires_grad]
-        self.followers = [
+        self.followers: list[Tensor] = [
             mean
             for mean, p in zip(self.average.parameters(), self.network.parameters(), strict=True)
             if p.requires_grad
@@ -95,12 +95,11 @@ class Training:
             state = torch.load(self.state, map_location=self.device, weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise ValueError(f"{self.state.name} is damaged, cannot resume: {error}") from None
-        asked = {"part": self.config.part, "target": self.config.target}
+        asked: dict[str, Any] = {"part": self.config.part, "target": self.config.target}
+        asked["tasks"] = list(self.tasks)
         for name, value in asked.items():
-            if state.get(name) != value:
-                raise ValueError(
-                    f"{self.state.name} is of {name} {state.get(name)!r}, not {value!r}"
-                )
+            if (found := state.get(name, value)) != value:
+                raise ValueError(f"{self.state.name} is of {name} {found!r}, not {value!r}")
         try:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
@@ -124,6 +123,7 @@ class Training:
                 "progress": self.progress,
                 "part": self.config.part,
                 "target": self.config.target,
+                "tasks": list(self.tasks),
             },
             partial_file,
         )
@@ -273,12 +273,16 @@ def _begun(config: TrainConfig) -> tuple[LightDenoiser, tuple[str, ...], MeanRev
         reader = {"num_tasks": len(tasks), "blurred": [tasks.index(BLURRED)]}
         return LightDenoiser(process, reader, target=config.target), tasks, process
     start = checkpoints.read(config.start)
-    network, process = start.denoiser.network, cast(MeanRevertingSDE, start.process)
+    network, process = start.denoiser.network, start.process
     if not isinstance(network, LightDenoiser):
         raise ValueError(f"{config.start} is of another architecture: it cannot be trained here")
     for task in config.only + config.favour:
         if task not in start.tasks:
-            raise ValueError(f"{config.start} does not know {task!r}: {', '.join(start.tasks)}")
+            known = ", ".join(start.tasks)
+            raise ValueError(f"{config.start} does not know {task!r}; choose from {known}")
+    for task in start.tasks:
+        if task not in TASKS:
+            raise ValueError(f"{config.start} is of {task!r}, which cannot be drawn here")
     if network.target != config.target:  # another denoiser over the same reader
         fresh = LightDenoiser(process, **network.config, target=config.target)
         fresh.reader.load_state_dict(network.reader.state_dict())

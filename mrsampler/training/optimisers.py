@@ -43,7 +43,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """(N, O, I): about the nearest with equal singular values to each, by five Newton-Schulz steps."""
+    """(N, O, I): to each about the nearest with equal singular values.
+
+    Five steps of Newton and Schulz, with Jordan's coefficients: they end near 1, not at it.
+    """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonal(matrices.mT).mT
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
