@@ -168,9 +168,16 @@ class LightDenoiser(nn.Module):
 
     def of_photo(self, mu: Tensor, task: int | Tensor, **whole: Tensor) -> dict[str, Tensor]:
         """The reading of a photo: r, d and what is added at each level; `whole` as the reader's."""
-        read = self.reader(mu, task, **whole)
+        height, width = mu.shape[-2:]
+        whole = whole or self.whole(mu, task)
+        # Padded before all else: a photo that is read by tiles is so, too.
+        mu, sharp = (pad_to_multiple(v, self.multiple) for v in (mu, whole["sharp"]))
+        read = self.reader(mu, task, whole["statistics"], sharp)
         spread, levels = self.briefing(mu, read)
-        told = {"estimate": read.estimate, "spread": spread}
+        told = {
+            "estimate": read.estimate[..., :height, :width],
+            "spread": spread[..., :height, :width],
+        }
         return told | {f"level_{i}": level for i, level in enumerate(levels)}
 
     def forward(
