@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mrsampler import TASKS, checkpoints, cli, degrade
+from mrsampler import TASKS, MeanRevertingSDE, checkpoints, cli, degrade
 from mrsampler.bench.speedup import (
     BASELINES,
     CONVERGED,
@@ -30,7 +30,7 @@ from mrsampler.bench.speedup import (
 )
 from mrsampler.bench.speedup_figure import plot
 from mrsampler.metrics import SlicedWasserstein, psnr, rmse, ssim
-from mrsampler.networks import ResidualUNet
+from mrsampler.networks import LightDenoiser
 from mrsampler.restorer import load
 
 # --- what is measured
@@ -212,12 +212,13 @@ def test_the_figure_has_a_line_for_each_sampler_and_a_row_for_each_task(tmp_path
 def checkpoint(tmp_path_factory):
     """Weights, and times fitted for one solver and NFE."""
     torch.manual_seed(0)
-    network = ResidualUNet(channels=(8, 8), blocks=(1, 1), embedding=16)
+    shape = {"channels": (8, 8), "blocks": (1, 1), "embedding": 16}
+    network = LightDenoiser(MeanRevertingSDE(), shape, **shape)
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
     card = {
-        "architecture": "residual-unet",
+        "architecture": "light-denoiser",
         "config": network.config,
-        "target": "velocity",
+        "target": "data",
         "process": {"max_sigma": 50 / 255, "schedule": "cosine", "num_steps": 100, "eps": 0.005},
         "tasks": list(TASKS),
         "timesteps": {"mrs-ode-d-1": {"3": [100.0, 60.0, 20.0, 0.0]}},
@@ -236,7 +237,7 @@ def made():
         return torch.sin(9 * (x - mu) + task).mul_(0.1 + t / 500).sub_(0.3 * mu)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ResidualUNet, "forward", forward)
+        patch.setattr(LightDenoiser, "forward", forward)
         yield made
 
 
@@ -356,7 +357,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(argv, calls, capsys, monkey
     assert len(calls) == 2 * CALLS + 1
 
     calls.clear()
-    forward = ResidualUNet.forward
+    forward = LightDenoiser.forward
 
     def stopped(*args, **kwargs):
         if len(calls) == 500:
@@ -364,7 +365,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(argv, calls, capsys, monkey
         return forward(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ResidualUNet, "forward", stopped)
+        patch.setattr(LightDenoiser, "forward", stopped)
         assert cli.main([*argv, "--out", out]) == 130
     done = len(read(out))
     assert ROWS < done < 2 * ROWS

@@ -134,6 +134,8 @@ class LightDenoiser(nn.Module):
     alpha and sigma it goes by; task is an int or (B,) index into the tasks it was trained on. The
     reading is what `of_photo` gives: it is the same at every evaluation, so that whoever makes
     several gives it, and for a part of a photo that part of the whole's.
+
+    Raises ValueError for another target.
     """
 
     def __init__(
@@ -146,6 +148,8 @@ class LightDenoiser(nn.Module):
         target: str = "data",
     ):
         super().__init__()
+        if target not in ("data", "noise"):
+            raise ValueError(f"a light denoiser's target is data or noise, not {target!r}")
         self.process, self.target = process, target
         self.reader = Reader(**reader)
         self.config: dict[str, Any] = {
