@@ -25,12 +25,10 @@ from torch import nn
 from mrsampler import hub, state_dict
 from mrsampler.degradations import TASKS
 from mrsampler.denoiser import Denoiser, Target
-from mrsampler.networks import ARCHITECTURES, ENCODERS, DACLIPImageEncoder, IRSDEUNet
+from mrsampler.networks import ENCODERS, DACLIPImageEncoder, IRSDEUNet, build
 from mrsampler.process import MeanRevertingSDE
 
 DEFAULT = "bundled"
-LARGE = "bundled-large"
-"""Four times the work: what a GPU does not notice."""
 FOREIGN = {"irsde-unet": IRSDEUNet}
 """The architectures that `adopt` knows from the files of their authors."""
 
@@ -57,12 +55,6 @@ def names() -> list[str]:
     """The bundled checkpoints, the default first."""
     found = {card.stem for home in _HOMES for card in home.glob("*.json")}
     return sorted(found, key=lambda name: (name != DEFAULT, name))
-
-
-def default(device: torch.device | str | None) -> str:
-    """The bundled checkpoint to open with on a device; None is the GPU where there is one."""
-    gpu = torch.cuda.is_available() if device is None else torch.device(device).type != "cpu"
-    return LARGE if gpu and LARGE in names() else DEFAULT
 
 
 def _locate(name_or_path: str | Path) -> Path:
@@ -311,8 +303,10 @@ def _read(path: Path, device: torch.device | str | None) -> Checkpoint:
     card = read_card(path)
     encoder = None
     try:
-        network = _unfilled(ARCHITECTURES[card["architecture"]], card["config"])
         process = MeanRevertingSDE(**card["process"])
+        # Of the large ones no weights are drawn at random before theirs are read.
+        with torch.device("meta" if card["architecture"] in FOREIGN else "cpu"):
+            network = build(card["architecture"], card["config"], process, card["target"])
         denoiser = Denoiser(network, card["target"], card.get("sigma_data"))
         tasks = tuple(card["tasks"])
         if "encoder" in card:
@@ -434,5 +428,5 @@ def _from_shapes(
 
 def _unfilled(kind: type[nn.Module], config: dict[str, Any]) -> Any:
     """A network whose weights are still to come: of the large ones none is drawn at random."""
-    with torch.device("meta" if kind in (IRSDEUNet, DACLIPImageEncoder) else "cpu"):
+    with torch.device("meta"):
         return kind(**config)

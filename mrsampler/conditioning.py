@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mrsampler import photo
 from mrsampler.checkpoints import Checkpoint
-from mrsampler.networks import DACLIPImageEncoder, IRSDEUNet, ResidualUNet
+from mrsampler.networks import DACLIPImageEncoder, IRSDEUNet
+from mrsampler.tiles import TILE, read_by_tiles
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -32,24 +33,27 @@ class Conditioning(Protocol):
     def __call__(self, image: Tensor, task: str) -> dict[str, Any]: ...
 
 
-class TaskNumber:
-    """The task's place in the list that the network was trained with.
+class TaskReading:
+    """The task's place in the list that the network was trained with, and what it reads of a photo.
 
-    With it, of a `ResidualUNet`, what that takes over the whole photo: not anew at each evaluation.
+    A network reads where it has `of_photo(mu, task)`, which gives arguments of its calls: once, not
+    anew at each evaluation. A photo with a side of more than `tile` pixels is read by tiles.
     """
 
     note = None
 
-    def __init__(self, tasks: Sequence[str], network: Any):
-        self.tasks, self._network = tuple(tasks), network
+    def __init__(self, tasks: Sequence[str], network: Any, tile: int = TILE):
+        self.tasks, self._network, self._tile = tuple(tasks), network, tile
 
     @torch.no_grad()
     def __call__(self, image: Tensor, task: str) -> dict[str, Any]:
         number = self.tasks.index(task)
-        if not isinstance(self._network, ResidualUNet):
+        if not hasattr(self._network, "of_photo"):
             return {"task": number}
-        weight = self._network.task.weight
+        weight = next(self._network.parameters())
         mu = image[None].to(weight.device, weight.dtype, memory_format=torch.channels_last)
+        if max(mu.shape[-2:]) > self._tile:
+            return {"task": number, **read_by_tiles(self._network, mu, number, self._tile)}
         return {"task": number, **self._network.of_photo(mu, number)}
 
 
@@ -103,23 +107,13 @@ def conditioning_of(checkpoint: Checkpoint) -> Conditioning:
     """What a checkpoint's network is told."""
     network = checkpoint.denoiser.network
     if not isinstance(network, IRSDEUNet):
-        return TaskNumber(checkpoint.tasks, network)
+        return TaskReading(checkpoint.tasks, network)
     if checkpoint.encoder is None:
         return SingleTask()
     config = network.config
     return PhotoContexts(
         checkpoint.encoder, config["use_image_context"], config["use_degra_context"]
     )
-
-
-def part(told: Mapping[str, Any], whole: Tensor, crop: tuple[Any, ...]) -> dict[str, Any]:
-    """What a network is told of whole[crop]: of what is told of each pixel, those."""
-    return {
-        name: value[crop]
-        if isinstance(value, Tensor) and value.ndim == 4 and value.shape[-2:] == whole.shape[-2:]
-        else value
-        for name, value in told.items()
-    }
 
 
 def clip_pixels(picture: Image.Image, size: int) -> Tensor:

@@ -14,13 +14,13 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from mrsampler.batching import joined
-from mrsampler.conditioning import part
 from mrsampler.degradations import degrade
 from mrsampler.denoiser import Denoiser
 from mrsampler.metrics import rmse
 from mrsampler.playground import Mixture
 from mrsampler.process import MeanRevertingSDE, Process
 from mrsampler.restorer import Restorer
+from mrsampler.tiles import part
 from mrsampler.trajectory import Step, trajectory
 
 # Third order and fine enough: `Problem.uncertainty` says how fine.
@@ -134,17 +134,23 @@ def photo_problem(
 ) -> Problem:
     """A crop of each photo (3, H, W), degraded whole by the tasks in turn; errors in 1/255.
 
-    Raises ValueError without photos, or for one smaller than `side` pixels.
+    Crops begin where all that the network was told of a photo has a pixel: on its `multiple`.
+    Raises ValueError without photos, for one smaller than `side` pixels, and for a `side` that is
+    no multiple.
     """
     if not photos or min(min(photo.shape[1:]) for photo in photos) < side:
         raise ValueError(f"expected photos of at least {side} pixels a side")
+    cell = getattr(restorer.denoiser.network, "multiple", 1)
+    if side % cell:
+        raise ValueError(f"side must be a multiple of {cell}, got {side}")
     generator = torch.Generator().manual_seed(seed)
     crops, told = [], []
     for i, photo in enumerate(photos):
         task = restorer.tasks[i % len(restorer.tasks)]
         degraded = degrade(photo, task, severity, generator)
         top, left = (
-            int(torch.randint(size - side + 1, (), generator=generator)) for size in photo.shape[1:]
+            cell * int(torch.randint((size - side) // cell + 1, (), generator=generator))
+            for size in photo.shape[1:]
         )
         crop = (..., slice(top, top + side), slice(left, left + side))
         crops.append(degraded[crop])

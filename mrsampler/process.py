@@ -68,6 +68,14 @@ class Process(ABC):
         """The share of x_0 - mu that is left in x_t, in (0, 1]."""
         return _map("exp", self.log_alpha(t))
 
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma at each t, in float64 on its device.
+
+        Where it can, without waiting for the values of t, which then are not checked: so that a
+        GPU can record it.
+        """
+        return self.alpha(t), self.sigma(t)
+
     def lam(self, t: Time) -> Time:
         """lambda_t = log(alpha_t / sigma_t), half the log-SNR; infinite where sigma_t = 0."""
         log_alpha, sigma = self.log_alpha(t), self.sigma(t)
@@ -131,14 +139,15 @@ class _Table:
     """log alpha at t = 0, 1, ..., interpolated linearly."""
 
     def __init__(self, log_alpha: Tensor):
-        self._tensor = log_alpha.double()
-        self._list: list[float] = self._tensor.tolist()
+        self._list: list[float] = log_alpha.double().tolist()
+        self._on: dict[torch.device, Tensor] = {log_alpha.device: log_alpha.double()}
 
     def log_alpha(self, t: Time) -> Time:
         last = len(self._list) - 2
         if isinstance(t, Tensor):
-            table = self._tensor.to(t.device)
-            t = t.double()
+            if t.device not in self._on:  # copied once: not while a GPU records
+                self._on[t.device] = self._on[torch.device("cpu")].to(t.device)
+            table, t = self._on[t.device], t.double()
             left = t.floor().clamp(max=last).long()
             return torch.lerp(table[left], table[left + 1], t - left)
         left = min(int(t), last)
@@ -210,7 +219,14 @@ class _VariancePreserving(Process):
 
     def sigma(self, t: Time) -> Time:
         """The standard deviation of x_t given x_0, in [0, sigma_inf)."""
-        return self.sigma_inf * _map("sqrt", -_map("expm1", 2 * self.log_alpha(t)))
+        return self._sigma(self.log_alpha(t))
+
+    def _sigma(self, log_alpha: Time) -> Time:
+        return self.sigma_inf * _map("sqrt", -_map("expm1", 2 * log_alpha))
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        log_alpha = self._schedule.log_alpha(t.double())
+        return log_alpha.exp(), self._sigma(log_alpha)
 
     def drift(self, t: float) -> float:
         self._check_time(t)

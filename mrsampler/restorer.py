@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -17,18 +17,43 @@ from mrsampler.batching import Batched, batch
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.conditioning import conditioning_of
 from mrsampler.denoiser import Denoiser
+from mrsampler.networks.light_denoiser import turned
 from mrsampler.photo import Photo
 from mrsampler.process import MeanRevertingSDE
 from mrsampler.size import OWN, result, working
-from mrsampler.tiles import TiledDenoiser
+from mrsampler.tiles import TILE, TiledDenoiser
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, race, trajectory
 
 OPTIMISED = "optimised"
-TILE = 1024
 # A run's draws must not repeat those of a degradation of the same seed: the noise in x_T would be
 # the very noise in the photo.
 _RUN_STREAM = 0x6D725F72756E
+
+
+class Reading(NamedTuple):
+    """What a network that reads a photo once found in it, before any sampling.
+
+    estimate: the restored photo that it takes for the mean of all that are plausible, (1, 3, H, W).
+    spread: the standard deviation of what is left, at each pixel, (1, 3, H, W): by channel of the
+        orthonormal `basis` of colours (3, 3).
+    """
+
+    estimate: Tensor
+    spread: Tensor
+    basis: Tensor
+
+    def textured(self, x: Tensor, texture: float) -> Tensor:
+        """Between the estimate (0) and a sample x (1): r + texture (x - r), in x's shape.
+
+        The best trade of distortion for perception there is, where r is the mean and x a sample of
+        the posterior (Freirich, Michaeli & Meir, arXiv 2107.02555).
+        """
+        return torch.lerp(self.estimate.to(x), x, texture)
+
+    def grain(self, noise: Tensor) -> Tensor:
+        """White `noise` (1, 3, H, W) of the spread: what a sample is worth, it is beyond that."""
+        return turned(self.spread * noise.to(self.spread), self.basis.T)
 
 
 class Restorer:
@@ -110,6 +135,19 @@ class Restorer:
             self.denoiser, image, told, seed=seed, tile=tile, on_tile=on_tile, **settings
         )
 
+    def reading(self, image: Tensor, task: str) -> Reading | None:
+        """What the network reads of a degraded image (3, H, W), once; None for one that does not.
+
+        Raises ValueError for an unknown task or another shape.
+        """
+        return self._reading(image, self._told(image, task))
+
+    def _reading(self, image: Tensor, told: Mapping[str, Any]) -> Reading | None:
+        if "estimate" not in told:
+            return None
+        estimate = self._degraded(image) + told["estimate"]
+        return Reading(estimate, told["spread"], self.denoiser.network.basis)  # type: ignore[attr-defined]
+
     def _told(self, image: Tensor, task: str) -> dict[str, Any]:
         """The conditioning, of what it can be made of."""
         if task not in self.tasks:
@@ -188,21 +226,33 @@ class Restorer:
         task: str,
         *,
         size: int | str = OWN,
+        texture: float = 1.0,
         **settings: Any,
     ) -> Image.Image:
         """The restored picture, of the photo's size, with its alpha and colour profile.
 
         `size` is what the network sees: "own" the photo itself where the damage is a matter of
         pixels, else a small copy, whose change is made to the photo; a number, a copy with no
-        longer side: see `mrsampler.size`. `settings` are those of `trajectory` above.
+        longer side: see `mrsampler.size`. `texture` moves the result between the network's estimate
+        of the mean (0: smooth, closest to the truth) and the sample (1): see `Reading.textured`.
+        `settings` are those of `trajectory` above.
 
-        Raises PhotoError for a file that is no usable picture, ValueError for another size, and
-        what `trajectory` raises.
+        Raises PhotoError for a file that is no usable picture, ValueError for another size, for a
+        texture outside [0, 1] or below 1 of a network that makes no estimate, and what `trajectory`
+        raises.
         """
+        if not 0 <= texture <= 1:
+            raise ValueError(f"texture must lie in [0, 1], got {texture}")
         source = image if isinstance(image, Photo) else photo.read(image)
         small = working(source, task, size)
-        for step in self.trajectory(small.rgb, task, **settings):
+        told = self._told(small.rgb, task)
+        reading = self._reading(small.rgb, told)
+        if texture < 1 and reading is None:
+            raise ValueError(f"{self.checkpoint.name} makes no estimate: its texture is 1 alone")
+        for step in self._trajectory(self.denoiser, small.rgb, told, **settings):
             x = step.x
+        if reading is not None and texture < 1:
+            x = reading.textured(x, texture)
         return result(source, small, task, x[0].cpu())
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mrsampler.conditioning import part
 from mrsampler.denoiser import Denoiser
+from mrsampler.networks.blocks import pad_to_multiple
 
 # Measured on the bundled network at 3 evaluations, on a row of tiles over the ten tasks: the pixel
 # that is furthest off the whole's is so by 2.7/255 with 12 cells, by 0.2 with 15. Rows and columns
 # of tiles, 1024 x 1536 in the dark: by 13 (mean 0.12), but no jump between neighbours by 0.03.
 OVERLAP_CELLS = 15
 CELL = 16
+TILE = 1024  # pixels: the longest side that is evaluated as one
 
 
 class TiledDenoiser(Denoiser):
@@ -35,9 +36,10 @@ class TiledDenoiser(Denoiser):
     Tiles begin on that grid, so that a pixel lies in the same cells as in the whole photo.
 
     What a network takes over the photo must come as conditioning, taken once of the whole, as
-    `ResidualUNet.of_photo` does; a tensor of the photo's height and width is cut as the photo is. A
-    network that normalises over its input, or attends to all of it, sees only the tile: its tiles
-    may differ as a whole, which the fading softens and does not remove.
+    `read_by_tiles` does; a tensor of the photo's height and width, or a half, a quarter, ... of
+    them, is cut as the photo is. A network that normalises over its input, or attends to all of it,
+    sees only the tile: its tiles may differ as a whole, which the fading softens and does not
+    remove.
 
     What the network needs of memory is bounded by the tile; the trajectory's own tensors are of the
     whole photo.
@@ -83,6 +85,66 @@ class TiledDenoiser(Denoiser):
                 self._tiles_done += 1
                 self._on_tile(self._tiles_done / (len(self._rows) * len(self._columns)))
         return blended
+
+
+def part(told: Mapping[str, Any], whole: Tensor, crop: tuple[Any, ...]) -> dict[str, Any]:
+    """What a network is told of whole[crop]: of what is told of each pixel, those.
+
+    A tensor of a half, a quarter, ... of the photo's (padded) height and width is cut likewise; the
+    crop begins where all of them have a pixel.
+    """
+    height = whole.shape[-2]
+    *_, rows, columns = crop
+
+    def cut(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.ndim != 4:
+            return value
+        scale = 2 ** math.ceil(math.log2(height / value.shape[-2]))
+        down, across = (
+            slice(span.start // scale, None if span.stop >= side else span.stop // scale)
+            for span, side in zip((rows, columns), whole.shape[-2:], strict=True)
+        )
+        return value[..., down, across]
+
+    return {name: cut(value) for name, value in told.items()}
+
+
+@torch.no_grad()
+def read_by_tiles(network: Any, mu: Tensor, task: int | Tensor, tile: int) -> dict[str, Tensor]:
+    """What `network.of_photo(mu, task)` returns, of a photo too large to be read at once.
+
+    The tiles overlap and are blended as those of a TiledDenoiser, at each of the resolutions that
+    the network returns; what it takes over the whole photo is taken of the whole.
+    """
+    cell, (height, width) = network.multiple, mu.shape[-2:]
+    whole = {
+        name: pad_to_multiple(value, cell) if value.ndim == 4 else value
+        for name, value in network.whole(mu, task).items()
+    }
+    mu = pad_to_multiple(mu, cell)
+    rows, columns = (_windows(side, tile, OVERLAP_CELLS * cell, cell) for side in mu.shape[-2:])
+    read: dict[str, Tensor] = {}
+    for down_span, down in rows:
+        for across_span, across in columns:
+            crop = (..., down_span, across_span)
+            told = network.of_photo(mu[crop], task, **part(whole, mu, crop))
+            for name, value in told.items():
+                scale = len(down) // value.shape[-2]
+                shape = (*value.shape[:2], *(side // scale for side in mu.shape[-2:]))
+                weight = _reduced(down, scale)[:, None] * _reduced(across, scale)
+                blended = read.setdefault(name, value.new_zeros(shape))
+                top, left = down_span.start // scale, across_span.start // scale
+                place = blended[..., top : top + len(weight), left : left + weight.shape[1]]
+                place.addcmul_(value, weight.to(value))
+    return {
+        name: value[..., :height, :width] if value.shape[-2:] == mu.shape[-2:] else value
+        for name, value in read.items()
+    }
+
+
+def _reduced(window: Tensor, scale: int) -> Tensor:
+    """The mean of each `scale` weights."""
+    return window.unflatten(0, (-1, scale)).mean(1)
 
 
 def _spans(side: int, tile: int, overlap: int, cell: int) -> list[slice]:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-import mrsampler as mrs
-from mrsampler import Denoiser
+from mrsampler import TASKS, Denoiser, MeanRevertingSDE
 from mrsampler.acceleration import MOST_GRAPHS, Autocast, Graphed, accelerated
-from mrsampler.networks import IRSDEUNet, ResidualUNet
+from mrsampler.checkpoints import Checkpoint
+from mrsampler.networks import IRSDEUNet, LightDenoiser
+from mrsampler.restorer import Restorer
 
 
 class Unread(TorchFunctionMode):
@@ -64,13 +65,19 @@ def unet(device):
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
-def residual(device):
+def light(device):
     torch.manual_seed(0)
-    network = ResidualUNet(channels=(8, 12), blocks=(1, 1), embedding=16)
+    shape = {"channels": (8, 12), "blocks": (1, 1), "embedding": 16}
+    network = LightDenoiser(MeanRevertingSDE(), shape, **shape)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+
+
+def tiny():
+    checkpoint = Checkpoint("tiny", Denoiser(light("cpu"), "data"), MeanRevertingSDE(), TASKS, {})
+    return Restorer(checkpoint, torch.device("cpu"))
 
 
 def images(device, seed=0, size=(24, 40), batch=1):
@@ -119,13 +126,14 @@ def test_another_photo_or_the_same_tensor_with_other_values_is_noticed(device):
 
 def test_a_recording_is_of_any_time_and_of_one_task_whose_kernels_it_has():
     player = Player()
-    network = residual("cpu")
+    network = light("cpu")
     fast = Graphed(network, player)
     x, mu = images("cpu")
     for task in (3, 5, 3):
+        told = network.of_photo(mu, task)
         for t in (90.0, 60.0, 30.0, 0.0):
-            expected = network(x, mu, t, task=task)
-            torch.testing.assert_close(fast(x, mu, t, task=task), expected)
+            expected = network(x, mu, t, task=task, **told)
+            torch.testing.assert_close(fast(x, mu, t, task=task, **told), expected)
     # The first call of each task runs as it is, the second is recorded.
     assert (player.recorded, player.replayed) == (2, 10)
 
@@ -143,7 +151,7 @@ def test_what_was_returned_is_not_written_to_again(device):
 
 def test_a_single_evaluation_is_not_recorded_and_a_second_is():
     player = Player()
-    fast = Graphed(residual("cpu"), player)
+    fast = Graphed(light("cpu"), player)
     x, mu = images("cpu")
     fast(x, mu, 50.0, task=1)
     assert player.recorded == 0
@@ -214,10 +222,10 @@ def test_a_graph_recorded_before_the_first_call_serves_it():
 
 @pytest.mark.parametrize("batches", [False, True])
 def test_after_warming_up_neither_a_run_nor_a_race_records_anything(batches):
-    restorer = mrs.load("bundled", "cpu")
+    restorer = tiny()
     restorer.warm(torch.rand(3, 32, 40), "rainy", together=2)  # nothing to do
     player = Player()
-    restorer.denoiser = Denoiser(Graphed(restorer.denoiser.network, player), "velocity")
+    restorer.denoiser = restorer.denoiser.over(Graphed(restorer.denoiser.network, player))
     restorer.batches = batches
     image = torch.rand(3, 32, 40)
     entrants = [{"solver": "mrs-ode-d-2", "nfe": 3}, {"solver": "posterior", "nfe": 4}]
@@ -231,8 +239,8 @@ def test_after_warming_up_neither_a_run_nor_a_race_records_anything(batches):
 
 
 def test_an_image_evaluated_by_tiles_is_left_to_its_first_evaluation():
-    restorer, player = mrs.load("bundled", "cpu"), Player()
-    restorer.denoiser = Denoiser(Graphed(restorer.denoiser.network, player), "velocity")
+    restorer, player = tiny(), Player()
+    restorer.denoiser = restorer.denoiser.over(Graphed(restorer.denoiser.network, player))
     restorer.warm(torch.rand(3, 32, 1100), "rainy")
     assert player.recorded == 0
 
@@ -264,14 +272,14 @@ def test_a_cpu_runs_a_network_as_it_is_and_a_gpu_from_graphs():
     fast = accelerated(network, torch.device("cuda"))
     assert isinstance(fast, Graphed) and isinstance(fast.network, Autocast)
     assert (fast.network.dtype, fast.network.device_type) == (torch.bfloat16, "cuda")
-    small = residual("cpu")
+    small = light("cpu")
     assert accelerated(small, torch.device("cuda")).network is small  # bfloat16 was not measured
 
 
 def test_a_wrapped_network_still_says_what_it_needs():
-    network = residual("cpu")
+    network = light("cpu")
     fast = accelerated(network, torch.device("cuda"))
     assert fast.multiple == network.multiple
     mu = images("cpu")[1]
-    assert torch.equal(fast.statistics(mu), network.statistics(mu))
+    assert torch.equal(fast.of_photo(mu, 3)["spread"], network.of_photo(mu, 3)["spread"])
     assert copy.deepcopy(Autocast(network, "cpu", torch.bfloat16)).multiple == network.multiple

@@ -20,11 +20,10 @@ from fake_hub import encoder_file, network_file
 from PIL import Image, ImageCms
 
 import mrsampler as mrs
-from mrsampler import checkpoints, cli, examples, folder, hub, photo, restorer
-from mrsampler import train as training
+from mrsampler import checkpoints, cli, examples, folder, hub, photo, restorer, training
 from mrsampler.cli import clean, files
 from mrsampler.cli import train as train_command
-from mrsampler.networks import IRSDEUNet, ResidualUNet
+from mrsampler.networks import IRSDEUNet, LightDenoiser
 from mrsampler.solvers import SOLVERS
 
 COMMANDS = [
@@ -51,15 +50,16 @@ def one_thread() -> Iterator[None]:
 def checkpoint(tmp_path_factory) -> str:
     """A network whose output depends on its input, so that another task or seed shows."""
     torch.manual_seed(0)
-    network = ResidualUNet(channels=(8, 8), blocks=(1, 1), embedding=16)
+    shape = {"channels": (8, 8), "blocks": (1, 1), "embedding": 16}
+    network = LightDenoiser(mrs.MeanRevertingSDE(), shape, **shape)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
     process = {"max_sigma": 50 / 255, "schedule": "cosine", "num_steps": 100, "eps": 0.005}
     card = {
-        "architecture": "residual-unet",
+        "architecture": "light-denoiser",
         "config": network.config,
-        "target": "velocity",
+        "target": "data",
         "process": process,
         "tasks": list(mrs.TASKS),
     }
@@ -71,13 +71,13 @@ def checkpoint(tmp_path_factory) -> str:
 def calls(monkeypatch) -> list[str]:
     """Grows by one with each call of a network."""
     made: list[str] = []
-    forward = ResidualUNet.forward
+    forward = LightDenoiser.forward
 
     def counted(self, *args, **kwargs):
         made.append("call")
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(ResidualUNet, "forward", counted)
+    monkeypatch.setattr(LightDenoiser, "forward", counted)
     return made
 
 
@@ -245,7 +245,13 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("train --images empty --out new", "holds no photo"),
         ("train --images empty --out photo.png/new", "cannot make the folder"),
         ("train --images . --out new --minutes 0", "--minutes"),
-        ("train --images . --out new --target data", "--target"),
+        ("train --images . --out new --target velocity", "--target"),
+        ("train --images . --out new --part both", "--part"),
+        ("train --images . --out new --crop 20", "--crop"),
+        ("train --images . --out new --crop 65", "crop must be even and from 32 to 256, got 65"),
+        ("train --images . empty nowhere --out new", "nowhere: there is no such folder"),
+        ("train --images . --out new --part light", "needs a checkpoint with a trained reader"),
+        ("train --images . --out new --only sunny", "unknown task 'sunny'; choose from"),
         ("list colours", "'colours'"),
         ("serve --port 99999", "--port"),
         ("serve --max-queue 0", "--max-queue"),
@@ -303,7 +309,7 @@ def test_stopping_leaves_nothing_and_says_so(here, checkpoint, monkeypatch, caps
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ResidualUNet, "forward", interrupted)
+    monkeypatch.setattr(LightDenoiser, "forward", interrupted)
     argv = ["restore", "photo.png", "--task", "noisy", "--checkpoint", checkpoint]
     assert cli.main(argv) == 130
     assert capsys.readouterr() == ("", "mrsampler: stopped\n")
@@ -490,7 +496,7 @@ def test_the_bar_moves_with_each_tile(here, restore, monkeypatch, source):
 
 
 def test_stopping_ends_a_run_between_two_tiles(here, restore, checkpoint, monkeypatch, capsys):
-    forward, made = ResidualUNet.forward, []
+    forward, made = LightDenoiser.forward, []
 
     def interrupted(self, *args, **kwargs):
         made.append("call")
@@ -500,7 +506,7 @@ def test_stopping_ends_a_run_between_two_tiles(here, restore, checkpoint, monkey
 
     picture(1200, 60).save("wide.png")
     before = names(here)
-    monkeypatch.setattr(ResidualUNet, "forward", interrupted)
+    monkeypatch.setattr(LightDenoiser, "forward", interrupted)
     assert restore("wide.png") == (130, "", "mrsampler: stopped\n")
     assert names(here) == before and len(made) == 3
 
@@ -511,7 +517,7 @@ def test_out_that_is_a_folder_takes_the_stem(here, restore):
 
 
 def test_a_network_gone_wrong_is_one_line(here, restore, monkeypatch):
-    monkeypatch.setattr(ResidualUNet, "forward", lambda self, x, *args, **kwargs: x * torch.nan)
+    monkeypatch.setattr(LightDenoiser, "forward", lambda self, x, *args, **kwargs: x * torch.nan)
     code, out, err = restore("photo.png")
     assert (code, out) == (2, "")
     assert "not finite" in err and err.count("\n") == 1
@@ -790,7 +796,7 @@ def test_optimise_writes_times_into_the_card_goes_on_and_restore_takes_them(
     lines = [line for line in capsys.readouterr().out.splitlines() if solver in line]
     assert len(lines) == 1, "2 was in the card already"
     card = json.loads(Path("mine.json").read_text())
-    assert card["architecture"] == "residual-unet", "the rest of the card is kept"
+    assert card["architecture"] == "light-denoiser", "the rest of the card is kept"
     assert [len(times) for times in card["timesteps"][solver].values()] == [3, 4]
     assert [row["nfe"] for row in card["timesteps_measured"]] == [2, 3]
     for row in card["timesteps_measured"]:
@@ -968,7 +974,7 @@ def test_bench_refuses_a_checkpoint_of_other_tasks(here, checkpoint, capsys):
 def test_train_has_every_field_of_its_config_with_its_default():
     args = cli.parser().parse_args(["train", "--images", "photos", "--out", "runs/new.safetensors"])
     config = train_command.config_of(args)
-    assert (config.images, config.out) == (Path("photos"), Path("runs/new"))
+    assert (config.images, config.out) == ((Path("photos"),), Path("runs/new"))
     given = set(vars(args)) - {"command"}
     assert given == {field.name for field in fields(training.TrainConfig)}
     for field in fields(training.TrainConfig):
@@ -980,13 +986,16 @@ def test_train_has_every_field_of_its_config_with_its_default():
 def test_train_options_reach_the_config(here, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(training, "train", lambda config: asked.append(config) or Path("new.x"))
-    argv = ["train", "--images", "empty", "--out", "runs/new", "--learning-rate", "2e-4"]
+    argv = ["train", "--images", "empty", ".", "--out", "runs/new", "--learning-rate", "2e-4"]
     argv += ["--crops-per-photo", "3", "--target", "noise", "--device", "cpu", "--minutes", "0.5"]
+    argv += ["--part", "light", "--from", "before", "--noises", "6", "--favour", "hazy", "rainy"]
     assert cli.main(argv) == 0
     assert capsys.readouterr().out == "wrote new.x\n"
     (config,) = asked
     assert (config.learning_rate, config.crops_per_photo, config.minutes) == (2e-4, 3, 0.5)
     assert (config.target, config.device) == ("noise", "cpu")
+    assert (config.part, config.start, config.noises) == ("light", "before", 6)
+    assert config.images == (Path("empty"), Path()) and config.favour == ("hazy", "rainy")
 
 
 # --- list
@@ -1026,7 +1035,7 @@ def test_list_checkpoints_tells_a_damaged_one(tmp_path, checkpoint, monkeypatch,
     assert broken["name"] == "broken" and "broken.json" in broken["error"]
     assert good == {
         "name": "good",
-        "target": "velocity",
+        "target": "data",
         "parameters": 1234567,
         "minutes trained": 5.5,
     }

@@ -15,11 +15,12 @@ from mrsampler.conditioning import (
     CLIP_MEAN,
     CLIP_STD,
     PhotoContexts,
+    TaskReading,
     clip_pixels,
     conditioning_of,
-    part,
 )
-from mrsampler.networks import IRSDEUNet, ResidualUNet
+from mrsampler.networks import IRSDEUNet, LightDenoiser
+from mrsampler.tiles import part, read_by_tiles
 
 
 def picture(width, height, seed=0):
@@ -67,19 +68,49 @@ def test_a_network_that_knows_tasks_is_told_the_tasks_number():
     assert told.note is None
 
 
-def test_the_bundled_kind_is_told_what_it_takes_over_the_photo():
-    network = ResidualUNet(channels=(8,), blocks=(1,), embedding=8, blurred=(0,))
-    network.requires_grad_(False)
+def light():
+    """The bundled kind, so small that 60 pixels are two overlaps."""
+    torch.manual_seed(0)
+    shape = {"channels": (8,), "blocks": (1,), "embedding": 8}
+    network = LightDenoiser(MeanRevertingSDE(), {**shape, "blurred": (0,)}, **shape)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network.requires_grad_(False)
+
+
+def test_the_bundled_kind_is_told_what_it_reads_of_the_photo():
+    network = light()
     told = conditioning_of(checkpoint(network))
     image = torch.rand(3, 70, 90, generator=torch.Generator().manual_seed(0))
     for task, name in enumerate(TASKS[:2]):
         given = told(image, name)
         assert given.pop("task") == task
         expected = network.of_photo(image[None], task)
-        assert given.keys() == expected.keys() == {"statistics", "sharp"}
+        assert given.keys() == expected.keys() == {"estimate", "spread", "level_0"}
         for name, value in given.items():  # laid out otherwise in memory, and rounded otherwise
             torch.testing.assert_close(value, expected[name], rtol=0, atol=5e-4)
-        assert torch.equal(given["sharp"], image[None]) == (task != 0)
+
+
+def test_a_network_is_told_the_task_by_its_place_in_the_checkpoints_own_list():
+    told = TaskReading(("hazy", "noisy"), light())
+    assert told(torch.rand(3, 40, 40), "noisy")["task"] == 1
+
+
+def test_a_photo_with_a_side_of_more_than_a_tile_is_read_by_tiles():
+    network, seen = light(), []
+    of_photo = network.of_photo
+    network.of_photo = lambda mu, *given, **whole: (
+        seen.append(mu.shape) or of_photo(mu, *given, **whole)
+    )
+    told, image = TaskReading(TASKS, network, tile=64), torch.rand(3, 50, 131)
+    given = told(image, "hazy")
+    assert len(seen) > 1 and all(shape[-1] <= 64 for shape in seen)
+    assert given.pop("task") == TASKS.index("hazy")
+    for name, value in read_by_tiles(network, image[None], TASKS.index("hazy"), 64).items():
+        torch.testing.assert_close(given[name], value, rtol=1e-5, atol=1e-5)
+    seen.clear()
+    told(image[..., :64], "hazy")
+    assert [tuple(shape) for shape in seen] == [(1, 3, 50, 64)]
 
 
 def test_of_what_is_told_of_each_pixel_a_part_is_told_its_own():

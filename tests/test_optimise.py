@@ -178,19 +178,49 @@ def test_photos_are_cropped_degraded_by_the_tasks_in_turn_and_started_from_x_T()
         photo_problem(restorer, [])
 
 
-def test_of_a_crop_the_network_is_told_what_it_takes_over_the_whole_photo():
+def light():
+    """The bundled kind, small: what it reads has pixels of 1, 2 and 4 of the photo's."""
+    from mrsampler import TASKS, Denoiser
+    from mrsampler.checkpoints import Checkpoint
+    from mrsampler.networks import LightDenoiser
+    from mrsampler.restorer import Restorer
+
+    torch.manual_seed(0)
+    process, shape = MeanRevertingSDE(), {"channels": (8, 8), "blocks": (1, 1), "embedding": 8}
+    network = LightDenoiser(process, {**shape, "blurred": (0,)}, **shape).requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    checkpoint = Checkpoint("test", Denoiser(network, "data"), process, TASKS, {})
+    return Restorer(checkpoint, torch.device("cpu"))
+
+
+def test_of_a_crop_the_network_is_told_what_it_reads_of_the_whole_photo_there():
     import mrsampler as mrs
     from mrsampler.problem import photo_problem
 
-    restorer = mrs.load("bundled", "cpu")
-    photos = list(torch.rand(2, 3, 96, 80, generator=torch.Generator().manual_seed(0)))
-    told = photo_problem(restorer, photos, severity=0.6).conditioning
-    assert told["task"].tolist() == [0, 1] and told["sharp"].shape == (2, 3, 64, 64)
+    restorer = light()
+    photos = list(torch.rand(4, 3, 99, 81, generator=torch.Generator().manual_seed(0)))
+    problem = photo_problem(restorer, photos, severity=0.6)
+    told = problem.conditioning
+    assert told["task"].tolist() == [0, 1, 2, 3] and told["estimate"].shape == (4, 3, 64, 64)
+    assert told["level_0"].shape == (4, 8, 32, 32) and told["level_1"].shape == (4, 8, 16, 16)
     generator = torch.Generator().manual_seed(0)
     for i, photo in enumerate(photos):
         degraded = mrs.degrade(photo, mrs.TASKS[i], 0.6, generator)
         whole = restorer.conditioning(degraded, mrs.TASKS[i])
-        assert torch.equal(told["statistics"][i], whole["statistics"][0])
-        top, left = (int(torch.randint(n - 63, (), generator=generator)) for n in photo.shape[1:])
-        crop = whole["sharp"][0, :, top : top + 64, left : left + 64]
-        assert torch.equal(told["sharp"][i], crop)
+        top, left = (
+            4 * int(torch.randint((n - 64) // 4 + 1, (), generator=generator))
+            for n in photo.shape[1:]
+        )
+        assert torch.equal(problem.mu[i], degraded[:, top : top + 64, left : left + 64])
+        for name, scale in (("estimate", 1), ("spread", 1), ("level_0", 2), ("level_1", 4)):
+            rows, columns = (slice(a // scale, (a + 64) // scale) for a in (top, left))
+            assert torch.equal(told[name][i], whole[name][0, :, rows, columns])
+    assert problem.sample(nfe=2).shape == problem.mu.shape
+
+
+def test_crops_whose_sides_the_networks_grid_does_not_divide_are_refused():
+    from mrsampler.problem import photo_problem
+
+    with pytest.raises(ValueError, match="side must be a multiple of 4, got 66"):
+        photo_problem(light(), list(torch.rand(1, 3, 96, 80)), side=66)

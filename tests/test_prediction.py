@@ -22,13 +22,14 @@ from mrsampler.bench.prediction import (
 )
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.metrics import psnr, ssim
-from mrsampler.networks import ResidualUNet
+from mrsampler.networks import LightDenoiser
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
 
 PROCESS = MeanRevertingSDE()
 SPREAD = 0.1
 TARGETS = ("noise", "data", "velocity")
+SHAPE = {"channels": (8, 8), "blocks": (1, 1), "embedding": 16}
 
 
 def variance(t):
@@ -229,11 +230,11 @@ def here(tmp_path, monkeypatch):
     for i in range(2):
         pixels = (photo(i, 40).permute(1, 2, 0) * 255).byte().numpy()
         Image.fromarray(pixels).save(tmp_path / "clean" / f"{i}.png")
-    for target, tasks in (("velocity", ["hazy", "noisy"]), ("noise", ["noisy"])):
+    for target, tasks in (("data", ["hazy", "noisy"]), ("noise", ["noisy"])):
         torch.manual_seed(0)
-        network = ResidualUNet(channels=(8, 8), blocks=(1, 1), embedding=16)
+        network = LightDenoiser(PROCESS, SHAPE, **SHAPE, target=target)
         card = {
-            "architecture": "residual-unet",
+            "architecture": "light-denoiser",
             "config": network.config,
             "target": target,
             "process": {"max_sigma": 50 / 255},
@@ -249,7 +250,7 @@ def bench(*arguments):
 
 def test_the_command_prints_and_writes_every_run_and_step(here, capsys):
     small = ["--nfe", "3", "5", "--largest-side", "32", "--tasks", "noisy", "--photos", "2"]
-    names = ["--checkpoints", "velocity", "noise"]
+    names = ["--checkpoints", "data", "noise"]
     assert bench(*names, *small, "--out", "out.csv", "--plot", "out.svg") == 0
     printed = capsys.readouterr().out
     assert f"4 starts, {4 * prediction.cost((3, 5)):,} evaluations" in printed
@@ -261,7 +262,7 @@ def test_the_command_prints_and_writes_every_run_and_step(here, capsys):
     assert len(rows) == 4 * 2 * 2 * 2 + 2 * 2
     assert {row["network"]: row["target"] for row in rows} == {
         "exact score": "any",
-        "velocity": "velocity",
+        "data": "data",
         "noise": "noise",
     }
     mean = fmean(
@@ -288,7 +289,7 @@ def test_the_json_says_how_it_was_measured(here, capsys):
 
 
 def test_without_a_choice_it_takes_a_bundled_network_of_each_target(here, monkeypatch, capsys):
-    for name in ("velocity", "noise"):
+    for name in ("data", "noise"):
         card = json.loads((here / f"{name}.json").read_text())
         (here / f"{name}.json").write_text(json.dumps(card | {"tasks": ["noisy"]}))
         for suffix in (".json", ".safetensors"):
@@ -298,22 +299,22 @@ def test_without_a_choice_it_takes_a_bundled_network_of_each_target(here, monkey
     assert bench("--nfe", "2", "--largest-side", "32", "--tasks", "noisy") == 0
     printed = capsys.readouterr().out
     assert printed.startswith("2 starts,")
-    assert "| velocity" in printed and "| noise" in printed and "z-" not in printed
+    assert "| data" in printed and "| noise" in printed and "z-" not in printed
 
 
 @pytest.mark.parametrize(
     "arguments, reason",
     [
         ("--checkpoints nothing", "no checkpoint 'nothing'"),
-        ("--checkpoints velocity noise --tasks hazy", "noise was not trained on hazy"),
-        ("--checkpoints velocity --tasks foggy", "unknown task 'foggy'"),
-        ("--checkpoints velocity", "velocity was not trained on motion-blurry"),
-        ("--checkpoints velocity --nfe 0", "--nfe"),
-        ("--checkpoints velocity --images nowhere", "nowhere: there is no such folder"),
-        ("--checkpoints velocity --images .", "holds no picture"),
-        ("--checkpoints velocity --out out.txt", "out.txt"),
-        ("--checkpoints velocity --plot out.pdf", "out.pdf: expected a file that ends in"),
-        ("--checkpoints velocity --plot nowhere/out.png", "there is no folder nowhere"),
+        ("--checkpoints data noise --tasks hazy", "noise was not trained on hazy"),
+        ("--checkpoints data --tasks foggy", "unknown task 'foggy'"),
+        ("--checkpoints data", "data was not trained on motion-blurry"),
+        ("--checkpoints data --nfe 0", "--nfe"),
+        ("--checkpoints data --images nowhere", "nowhere: there is no such folder"),
+        ("--checkpoints data --images .", "holds no picture"),
+        ("--checkpoints data --out out.txt", "out.txt"),
+        ("--checkpoints data --plot out.pdf", "out.pdf: expected a file that ends in"),
+        ("--checkpoints data --plot nowhere/out.png", "there is no folder nowhere"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(here, capsys, arguments, reason):
@@ -323,7 +324,7 @@ def test_bad_input_is_one_line_and_exit_code_2(here, capsys, arguments, reason):
 
 
 def test_a_network_that_is_not_finite_is_one_line(here, capsys):
-    network = ResidualUNet(channels=(8, 8), blocks=(1, 1), embedding=16)
+    network = LightDenoiser(PROCESS, SHAPE, **SHAPE)
     for parameter in network.parameters():
         torch.nn.init.constant_(parameter, math.nan)
     card = json.loads((here / "noise.json").read_text())

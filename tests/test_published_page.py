@@ -46,15 +46,15 @@ def test_what_is_at_hand_is_offered_without_asking_the_hub(monkeypatch):
     assert not any(option["disabled"] for option in options())
 
 
-def test_on_a_gpu_the_menu_falls_back_to_the_large_one(monkeypatch):
-    for device, name in (("cpu", "bundled"), ("cuda", "bundled-large")):
+def test_the_menu_falls_back_to_the_default_on_every_device(monkeypatch):
+    for device in (None, "cpu", "cuda"):
         monkeypatch.setattr(session, "device", device)
-        assert choices.networks()["fallback"] == session.default_checkpoint() == name
+        assert choices.networks()["fallback"] == checkpoints.DEFAULT == "bundled"
 
 
 def test_the_menu_says_what_each_network_predicts():
     labels = {option["value"]: option["label"] for option in options()}
-    assert labels["bundled"] == "bundled: predicts residual"
+    assert labels["bundled"] == "bundled: predicts data"
 
 
 def test_a_damaged_card_is_grey_and_leaves_the_others(monkeypatch, tmp_path):

@@ -41,7 +41,7 @@ from mrsampler.bench.speedup_plan import MR_SAMPLERS, NFES, PUBLISHED, RIVALS, P
 from mrsampler.bench.stable import compare, fewest, races, ratios, solved
 from mrsampler.bench.yardstick import MEASURES, Yardstick, better
 from mrsampler.metrics import SlicedWasserstein, psnr, rmse, ssim, st_lpips
-from mrsampler.networks import ResidualUNet
+from mrsampler.networks import LightDenoiser
 from mrsampler.restorer import Restorer, load
 
 # --- the rule, on rows made by hand
@@ -375,12 +375,13 @@ def test_texture_moves_a_sample_between_the_reader_and_itself():
 def checkpoint(tmp_path_factory):
     """Weights, and times fitted for one solver and NFE."""
     torch.manual_seed(0)
-    network = ResidualUNet(channels=(8, 8), blocks=(1, 1), embedding=16)
+    shape = {"channels": (8, 8), "blocks": (1, 1), "embedding": 16}
+    network = LightDenoiser(MeanRevertingSDE(), shape, **shape)
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
     card = {
-        "architecture": "residual-unet",
+        "architecture": "light-denoiser",
         "config": network.config,
-        "target": "velocity",
+        "target": "data",
         "process": {"max_sigma": 50 / 255, "schedule": "cosine", "num_steps": 100, "eps": 0.005},
         "tasks": list(TASKS),
         "timesteps": {"mrs-ode-d-1": {"3": [100.0, 60.0, 20.0, 0.0]}},
@@ -399,7 +400,7 @@ def made():
         return torch.sin(9 * (x - mu) + task).mul_(0.1 + t / 500).sub_(0.3 * mu)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ResidualUNet, "forward", forward)
+        patch.setattr(LightDenoiser, "forward", forward)
         yield made
 
 
@@ -590,7 +591,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(argv, calls, capsys, monkey
     assert len(calls) == 2 * CALLS + SCREENING + 1, "one to warm up"
 
     calls.clear()
-    forward = ResidualUNet.forward
+    forward = LightDenoiser.forward
 
     def stopped(*args, **kwargs):
         if len(calls) == 600:
@@ -598,7 +599,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(argv, calls, capsys, monkey
         return forward(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ResidualUNet, "forward", stopped)
+        patch.setattr(LightDenoiser, "forward", stopped)
         assert cli.main([*argv, "--out", out]) == 130
     done = len(read(out))
     assert ROWS < done < 2 * ROWS

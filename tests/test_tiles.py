@@ -10,8 +10,8 @@ import torch.nn.functional as F
 import mrsampler as mrs
 from mrsampler import TASKS, Denoiser, MeanRevertingSDE, degrade, photo
 from mrsampler.examples import examples
-from mrsampler.networks import ResidualUNet
-from mrsampler.tiles import OVERLAP_CELLS, TiledDenoiser
+from mrsampler.networks import LightDenoiser
+from mrsampler.tiles import OVERLAP_CELLS, TiledDenoiser, part, read_by_tiles
 
 PROCESS = MeanRevertingSDE()
 # A side of two tiles, sides of many that no cell divides, and sides a pixel around a limit.
@@ -35,20 +35,25 @@ class Local:
         return F.conv2d(torch.cat([x, mu], 1), self.kernel, padding=self.radius) + t
 
 
-class Unet(ResidualUNet):
-    """The bundled kind, untrained, and so small that it sees 9 pixels around each."""
+class Unet(LightDenoiser):
+    """The bundled kind, untrained, and of one level so small that it sees 9 pixels around each.
 
-    def __init__(self):
+    To read, it sees as many where its reader has no block at that level, else 13.
+    """
+
+    def __init__(self, channels=(8,), reader_blocks=0):
         torch.manual_seed(0)
-        super().__init__(channels=(8,), blocks=(1,), embedding=8, blurred=(0,))
+        shape = {"channels": channels, "embedding": 8}
+        reader = {**shape, "blocks": (reader_blocks,) * len(channels), "blurred": (0,)}
+        super().__init__(PROCESS, reader, **shape, blocks=(1,) * len(channels))
         for parameter in self.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
         self.double().requires_grad_(False)
         self.told = []
 
-    def forward(self, x, mu, t, task, statistics=None, sharp=None):
-        self.told.append((statistics, sharp))
-        return super().forward(x, mu, t, task, statistics, sharp)
+    def forward(self, x, mu, t, task, **reading):
+        self.told.append(reading)
+        return super().forward(x, mu, t, task, **reading)
 
 
 def pair(height: int, width: int, batch: int = 1) -> torch.Tensor:
@@ -97,19 +102,89 @@ def test_a_pixel_lies_in_the_cells_that_it_lies_in_in_the_whole_photo(size):
         whole = network(x, mu, 40.0, task)
         assert whole.std() > 0.1
         told = network.of_photo(mu, task)
-        by_tiles = tiled(network, mu, 64)(x, mu, 40.0, task=task, **told)
+        by_tiles = tiled(network, mu, 64, "data")(x, mu, 40.0, task=task, **told)
         torch.testing.assert_close(by_tiles, whole, rtol=0, atol=1e-12)
 
 
 def test_of_what_is_told_of_each_pixel_a_tile_is_told_its_own():
     network, (x, mu) = Unet(), pair(100, 130)
-    statistics, sharp = ResidualUNet.statistics(mu), torch.rand_like(mu)
-    tiled(network, mu, 64)(x, mu, 80.0, task=0, statistics=statistics, sharp=sharp)
-    assert len(network.told) > 4
-    assert all(torch.equal(told, statistics) for told, _ in network.told)
-    corners = [network.told[i][1] for i in (0, -1)]
-    assert torch.equal(corners[0], sharp[..., : corners[0].shape[-2], : corners[0].shape[-1]])
-    assert torch.equal(corners[1], sharp[..., -corners[1].shape[-2] :, -corners[1].shape[-1] :])
+    reading = {"estimate": mu, "spread": torch.rand_like(mu), "level_0": mu[..., ::2, ::2] - 0.5}
+    reading["level_0"] = reading["level_0"].repeat(1, 3, 1, 1)[:, :8]
+    tiled(network, mu, 64, "data")(x, mu, 80.0, task=0, **reading)
+    first, *_, last = network.told
+    assert len(network.told) > 4 and first.keys() == last.keys() == reading.keys()
+    for name, whole in reading.items():
+        (height, width), (bottom, right) = (told[name].shape[-2:] for told in (first, last))
+        assert torch.equal(first[name], whole[..., :height, :width])
+        assert torch.equal(last[name], whole[..., -bottom:, -right:])
+    assert [n // 2 for n in first["estimate"].shape[2:]] == list(first["level_0"].shape[2:])
+
+
+ODD = [(33, 40), (40, 100), (100, 257), (257, 33)]
+
+
+@pytest.mark.parametrize("size", ODD)
+def test_the_parts_of_a_reading_laid_side_by_side_are_the_reading(size):
+    network, (_, mu) = Unet((8, 8, 8, 8)), pair(*size)
+    told = {"task": 3, "of_all": torch.rand(1, 33), **network.of_photo(mu, 3)}
+    cuts = [[0, 16, 32, side] for side in size]  # where all levels have a pixel
+    rows = []
+    for down in pairwise(cuts[0]):
+        parts = [
+            part(told, mu, (..., slice(*down), slice(*across))) for across in pairwise(cuts[1])
+        ]
+        assert all(one["task"] == 3 and one["of_all"] is told["of_all"] for one in parts)
+        rows.append({n: torch.cat([one[n] for one in parts], -1) for n in told if told_of(n)})
+    for name in filter(told_of, told):
+        assert torch.equal(torch.cat([row[name] for row in rows], -2), told[name]), name
+
+
+def told_of(name):
+    """Whether it is told of each pixel."""
+    return name not in ("task", "of_all")
+
+
+@pytest.mark.parametrize("size", ODD)
+def test_a_part_of_a_reading_has_the_shapes_of_the_parts_own_reading(size):
+    network, (x, mu) = Unet((8, 8, 8, 8)), pair(*size)
+    crop = (..., slice(16, size[0]), slice(0, 32))
+    told = part(network.of_photo(mu, 3), mu, crop)
+    own = network.of_photo(mu[crop], 3)
+    assert {n: v.shape for n, v in told.items()} == {n: v.shape for n, v in own.items()}
+    assert network(x[crop], mu[crop], 50.0, 3, **told).shape == x[crop].shape
+
+
+# --- a photo read by tiles
+
+
+@pytest.mark.parametrize("size", [*SIZES, (30, 40)])
+@pytest.mark.parametrize("task", [0, 3])  # with and without a blur to undo
+def test_a_reader_that_looks_no_further_than_a_third_of_the_overlap_reads_the_whole_s(size, task):
+    network, (_, mu) = Unet(), pair(*size)
+    whole, by_tiles = network.of_photo(mu, task), read_by_tiles(network, mu, task, 64)
+    assert whole.keys() == by_tiles.keys() == {"estimate", "spread", "level_0"}
+    for name, value in whole.items():
+        torch.testing.assert_close(by_tiles[name], value, rtol=0, atol=1e-12)
+
+
+def test_one_that_looks_further_differs_by_what_it_sees_there():
+    network, (_, mu) = Unet((8, 8), reader_blocks=1), pair(60, 400)
+    whole, by_tiles = network.of_photo(mu, 3), read_by_tiles(network, mu, 3, 120)
+    assert whole.keys() == by_tiles.keys() == {"estimate", "spread", "level_0", "level_1"}
+    for name, value in whole.items():
+        off = (by_tiles[name] - value).abs().max() / value.std()
+        # A cell or two further than the fading begins, seen with random weights.
+        assert by_tiles[name].shape == value.shape and off < 0.05, name
+
+
+def test_no_tile_that_is_read_is_larger_than_asked():
+    network, (_, mu) = Unet(), pair(100, 257)
+    seen, of_photo = [], network.of_photo
+    network.of_photo = lambda mu, *given, **whole: (
+        seen.append(mu.shape) or of_photo(mu, *given, **whole)
+    )
+    read_by_tiles(network, mu, 3, 64)
+    assert len(seen) > 4 and max(max(shape[-2:]) for shape in seen) <= 64
 
 
 @pytest.mark.parametrize("size", [(188, 250), (96, 64), (64, 65), (2, 94), (33, 24)])
@@ -151,8 +226,8 @@ def test_a_trajectory_over_tiles_is_the_whole_photo_s(solver):
         )
 
     told = {"task": 2, **network.of_photo(mu, 2)}
-    whole = steps(Denoiser(network, "velocity"), told)
-    by_tiles = steps(tiled(network, mu, 64), told)
+    whole = steps(Denoiser(network, "data"), told)
+    by_tiles = steps(tiled(network, mu, 64, "data"), told)
     assert [step.nfe for step in by_tiles] == [step.nfe for step in whole]
     assert torch.equal(by_tiles[0].x, whole[0].x)
     for one, other in zip(by_tiles, whole, strict=True):

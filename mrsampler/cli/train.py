@@ -1,4 +1,4 @@
-"""`mrsampler train`: the bundled kind of network, on a folder of photos."""
+"""`mrsampler train`: the bundled kind of network, on folders of photos."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from mrsampler.cli import files, loading, options
 from mrsampler.cli.errors import CommandError, reason
 
 if TYPE_CHECKING:
-    from mrsampler.train import TrainConfig
+    from mrsampler.training import TrainConfig
 
 
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "train",
         help="train the network on a folder of photos",
-        description="Trains the bundled kind of network on clean photos, or goes on with a run "
-        "that was stopped: the same --out resumes it.",
+        description="Trains a part of the bundled kind of network on clean photos, or goes on with "
+        "a run that was stopped: the same --out resumes it.",
     )
     command.set_defaults(command=run)
     command.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="a folder of clean photos"
+        "--images",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="folders of clean photos",
     )
     command.add_argument(
         "--out",
@@ -87,36 +92,23 @@ def add(commands: Any) -> None:
     )
     options.add_device(command)
     command.add_argument(
+        "--part",
+        choices=("reader", "light"),
+        default="reader",
+        help="what is trained: the reader, run once a photo, or the light denoiser, run at every "
+        "step, over the reader of --from as it is",
+    )
+    command.add_argument(
         "--target",
-        choices=("residual", "velocity", "noise"),
-        default="residual",
-        help="what the network predicts",
+        choices=("data", "noise"),
+        default="data",
+        help="what the light denoiser predicts",
     )
     command.add_argument(
-        "--sigma-data",
-        type=options.above_zero,
-        default=0.012,
-        metavar="D",
-        help="of a residual target: how far the truth is from the estimate, RMS",
-    )
-    command.add_argument(
-        "--texture",
-        type=options.number(float, 0, 1),
-        default=1.0,
-        help="1: samples of the posterior; less: drawn nearer to its mean, smoother and closer to "
-        "the truth",
-    )
-    command.add_argument(
-        "--teacher",
-        metavar="NAME",
-        help="the checkpoint whose one-evaluation estimate is that mean (default: this run's)",
-    )
-    command.add_argument(
-        "--earliest",
-        type=options.number(float, 0, 1),
-        default=0.0,
-        metavar="SHARE",
-        help="train on times from this share of T to T: near 1, for the one-evaluation estimate",
+        "--noises",
+        type=options.count,
+        default=4,
+        help="levels of noise at which the light denoiser learns from a crop that was read once",
     )
     command.add_argument(
         "--favour",
@@ -130,12 +122,12 @@ def add(commands: Any) -> None:
         nargs="+",
         default=(),
         metavar="TASK",
-        help="train these tasks alone, and only the kernels that are theirs",
+        help="train these tasks alone, and of the reader only the kernels that are theirs",
     )
     command.add_argument(
         "--forms",
         type=options.number(float, 0, 1),
-        default=0.0,
+        default=0.5,
         metavar="SHARE",
         help="of the photos that are damaged in a task's other forms, which `list tasks` names; "
         "the held-out ones are never trained on",
@@ -147,21 +139,16 @@ def add(commands: Any) -> None:
         help="a checkpoint of this architecture to begin with (default: random weights)",
     )
     command.add_argument(
-        "--widen",
-        action="store_true",
-        help="begin with a network of twice the channels that computes the same",
-    )
-    command.add_argument(
         "--compile", action="store_true", help="compile the network first: needs a C++ compiler"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    for images in filter(None, (args.images, args.valid)):
-        files.check_folder(images)
+    for folder in filter(None, (*args.images, args.valid)):
+        files.check_folder(folder)
     config = config_of(args)
     files.make_folder(config.out.parent)
-    from mrsampler.train import train
+    from mrsampler.training import train
 
     try:
         path = train(config)
@@ -172,11 +159,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def config_of(args: argparse.Namespace) -> TrainConfig:
-    from mrsampler.train import TrainConfig
+    from mrsampler.training import TrainConfig
 
     settings = {name: value for name, value in vars(args).items() if name != "command"}
     if args.out.suffix == ".safetensors":
         settings["out"] = args.out.with_suffix("")
-    settings["favour"], settings["only"] = tuple(args.favour), tuple(args.only)
+    for name in ("images", "favour", "only"):
+        settings[name] = tuple(settings[name])
     settings["device"] = loading.device(args.device) or "auto"
     return TrainConfig(**settings)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mrsampler.networks.residual_unet import pad_to_multiple
+from mrsampler.networks.blocks import pad_to_multiple
 from mrsampler.state_dict import require
 
 HEAD = 32

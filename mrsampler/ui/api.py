@@ -29,7 +29,6 @@ from mrsampler.ui.session import (
     QUEUE,
     arrival,
     check_own_size,
-    default_checkpoint,
     load,
     restoration,
     subject,
@@ -66,7 +65,7 @@ def restore(
             "32" to "1024", that it is scaled down to for the run. The result has the photo's size.
     """
     _known("task", task, TASKS)
-    checkpoint = checkpoint or default_checkpoint()
+    checkpoint = checkpoint or checkpoints.DEFAULT
     _known("checkpoint", checkpoint, checkpoints.offered())
     _known("solver", solver, SOLVERS)
     # What follows the colon the spacing itself checks.
@@ -160,7 +159,7 @@ def compare(
     _whole("largest_side", largest_side, 32, 1024)
     if not isinstance(nfes, list):
         raise _refusal("nfes must be a list of whole numbers.")
-    checkpoint = checkpoint or default_checkpoint()
+    checkpoint = checkpoint or checkpoints.DEFAULT
     _known("checkpoint", checkpoint, checkpoints.offered())
     visitor = f"program-{secrets.token_hex(8)}"
     with _sentences():

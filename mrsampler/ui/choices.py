@@ -13,7 +13,6 @@ from mrsampler.process import Process
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.timesteps import SPACINGS
-from mrsampler.ui.session import default_checkpoint
 
 # What the page opens with, and the race that it has recorded.
 SAMPLER, NFE = "mrs-ode-d-2", 8
@@ -102,7 +101,7 @@ def networks(failed: Mapping[str, str] | None = None) -> dict[str, Any]:
     return {
         "groups": [{"heading": "", "options": options}],
         "detail": detail,
-        "fallback": default_checkpoint(),
+        "fallback": checkpoints.DEFAULT,
     }
 
 

@@ -51,7 +51,6 @@ from mrsampler.ui.samplers import left, made_ready, task_told
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
-    default_checkpoint,
     load,
     restoration,
     subject,
@@ -476,7 +475,7 @@ def spacing_groups() -> choices.Groups:
         ),
         (USUAL, "each its usual one", "Each sampler on the spacing that it is usually run with."),
     ]
-    named = choices.spacings(load(default_checkpoint()), "mrs-ode-d-1", 1)[0]["options"]
+    named = choices.spacings(load(checkpoints.DEFAULT), "mrs-ode-d-1", 1)[0]["options"]
     return [
         {
             "heading": "",
@@ -491,7 +490,7 @@ def build() -> None:
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     style = (WEB / "compare.page.css").read_text(encoding="utf-8")
     head = f'<style>{style}</style><script src="{served(PLOTLY)}"></script>'
-    restorer = load(default_checkpoint())
+    restorer = load(checkpoints.DEFAULT)
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="compare-rail", scale=0, min_width=0):
             with gr.Column(elem_id="compare-knobs"):
@@ -539,7 +538,7 @@ def build() -> None:
                     checkpoint = menu(
                         "Network",
                         "The checkpoint that all samplers share.",
-                        default_checkpoint(),
+                        checkpoints.DEFAULT,
                         **choices.networks(),
                     )
                     largest_side = gr.Radio(

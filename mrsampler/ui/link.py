@@ -13,7 +13,7 @@ from mrsampler.examples import examples
 from mrsampler.restorer import Restorer
 from mrsampler.ui import choices
 from mrsampler.ui.repeat import Settings
-from mrsampler.ui.session import default_checkpoint, load, loaded
+from mrsampler.ui.session import load, loaded
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
     example = 0 if own else _names().index(name)
     photo = examples()[example]
     damage = asked.word("damage", ["clean", "done"], "done" if own or photo.damaged else "clean")
-    checkpoint = asked.word("checkpoint", checkpoints.offered(), default_checkpoint())
+    checkpoint = asked.word("checkpoint", checkpoints.offered(), checkpoints.DEFAULT)
     restorer = load(laid_out_by(checkpoint))
     sampler, nfe = asked.sampler("sampler", "nfe", restorer, choices.SAMPLER, choices.NFE)
     baseline, baseline_nfe = asked.sampler(
@@ -120,7 +120,7 @@ def read(given: Mapping[str, str]) -> tuple[Linked, list[str]]:
 def laid_out_by(checkpoint: str) -> str:
     """The checkpoint that a link's controls are laid out by: the default until its own is here."""
     here = loaded(checkpoint) or checkpoints.at_hand(checkpoint)
-    return checkpoint if here else default_checkpoint()
+    return checkpoint if here else checkpoints.DEFAULT
 
 
 class _Asked:

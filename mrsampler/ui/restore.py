@@ -16,6 +16,7 @@ import gradio as gr
 import torch
 from torch import Tensor
 
+from mrsampler import checkpoints
 from mrsampler.degradations import REGISTRY
 from mrsampler.examples import ASSETS, examples
 from mrsampler.size import OWN, result
@@ -53,7 +54,6 @@ from mrsampler.ui.session import (
     QUEUE,
     Subject,
     arrival,
-    default_checkpoint,
     load,
     own_size,
     race,
@@ -428,7 +428,7 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
         gr.Warning(f"Left out of the link, as there is no such thing: {', '.join(refused)}.")
     if reason := choices.unavailable(asked.checkpoint):
         gr.Warning(f"The link's checkpoint is left out: {reason}.")
-        asked = replace(asked, checkpoint=default_checkpoint())
+        asked = replace(asked, checkpoint=checkpoints.DEFAULT)
     if asked.own:
         gr.Info("The link set everything but its photo, which cannot travel in it: choose yours.")
     by = link.laid_out_by(asked.checkpoint)
@@ -484,7 +484,7 @@ def recording() -> str:
 
 def build() -> None:
     """Lays out the tab, inside a Blocks context."""
-    restorer = load(default_checkpoint())
+    restorer = load(checkpoints.DEFAULT)
     # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
     # every frame of the screen while it waits, on the cores that the network needs.
     nothing = gr.State()
@@ -496,7 +496,7 @@ def build() -> None:
     # What the visitor asked for, while the sliders hold what there is.
     wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
     placed = gr.State(
-        ((default_checkpoint(), choices.SAMPLER), (default_checkpoint(), choices.BASELINE))
+        ((checkpoints.DEFAULT, choices.SAMPLER), (checkpoints.DEFAULT, choices.BASELINE))
     )
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
@@ -555,7 +555,7 @@ def build() -> None:
                     checkpoint = menu(
                         "Checkpoint",
                         "The network both samplers share.",
-                        default_checkpoint(),
+                        checkpoints.DEFAULT,
                         asked="",
                         **choices.networks(),
                     )

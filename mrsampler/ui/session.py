@@ -36,11 +36,6 @@ _readings: dict[str, Future[Restorer]] = {}
 _asking = threading.Lock()
 
 
-def default_checkpoint() -> str:
-    """The checkpoint that the page opens with."""
-    return checkpoints.default(device)
-
-
 def load(checkpoint: str) -> Restorer:
     """A checkpoint, read once for all visitors, also for those who ask at once."""
     return _reading(checkpoint).result()

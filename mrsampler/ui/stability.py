@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from torch import Tensor
 
+from mrsampler import checkpoints
 from mrsampler.examples import examples
 from mrsampler.stability import Prediction
 from mrsampler.timesteps import SPACINGS
@@ -28,7 +29,7 @@ from mrsampler.ui.divergence import (
 from mrsampler.ui.frames import jpeg
 from mrsampler.ui.hardware import crosses_processes, gpu
 from mrsampler.ui.samplers import left, made_ready, task_told
-from mrsampler.ui.session import QUEUE, Subject, arrival, default_checkpoint, load, subject
+from mrsampler.ui.session import QUEUE, Subject, arrival, load, subject
 from mrsampler.ui.turnstile import PACE
 
 SOLVERS: dict[str, dict[Prediction, str]] = {
@@ -126,7 +127,7 @@ def preview(
         "state": "idle",
         "say": shown.note or "",
         "setup": setup(shown),
-        "figures": figures({prediction: [] for prediction in PREDICTIONS}, default_checkpoint()),
+        "figures": figures({prediction: [] for prediction in PREDICTIONS}, checkpoints.DEFAULT),
     }
 
 
@@ -246,7 +247,7 @@ def build() -> None:
                 checkpoint = menu(
                     "Network",
                     "What it predicts is converted to what the solver expands.",
-                    default_checkpoint(),
+                    checkpoints.DEFAULT,
                     name="expanded network",
                     **choices.networks(),
                 )
