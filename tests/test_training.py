@@ -608,7 +608,7 @@ def test_a_blur_is_read_from_the_window_undone_in_the_crop_and_learnt():
 
 def test_the_right_kernel_has_the_least_loss(monkeypatch):
     network = tiny()
-    given, mu = blurred_batch()
+    given, _mu = blurred_batch()
     deconvolution = network.reader.deconvolution
     point = torch.zeros(1, 33, 33)
     point[:, 16, 16] = 1
