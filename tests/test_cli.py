@@ -447,13 +447,13 @@ def test_a_photo_of_any_size_is_restored_at_its_own_by_tiles(here, restore, chec
 
 def test_what_a_long_run_will_take_is_told_after_its_first_tile(here, restore, monkeypatch):
     """On a clock that goes on by 4 seconds a call of the network: 2 evaluations are of 4 calls."""
-    now, forward = [0.0], ResidualUNet.forward
+    now, forward = [0.0], LightDenoiser.forward
 
     def slow(self, *args, **kwargs):
         now[0] += 4
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(ResidualUNet, "forward", slow)
+    monkeypatch.setattr(LightDenoiser, "forward", slow)
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     picture(1200, 60).save("wide.png")
     assert restore("wide.png")[2] == "wide.png, 1200 x 60: about 12 s to go\n"

@@ -110,14 +110,17 @@ def config(folder, tmp_path, monkeypatch):
 def seen(monkeypatch):
     """Every loss of the run."""
     values = []
-    for name in ("reader_loss", "light_loss"):
 
-        def recording(*given, original=getattr(loop, name), **named):
+    def recorded(original):
+        def recording(*given, **named):
             loss = original(*given, **named)
             values.append(loss.item())
             return loss
 
-        monkeypatch.setattr(loop, name, recording)
+        return recording
+
+    for name in ("reader_loss", "light_loss"):
+        monkeypatch.setattr(loop, name, recorded(getattr(loop, name)))
     return values
 
 
