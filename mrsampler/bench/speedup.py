@@ -28,7 +28,7 @@ from mrsampler.solvers import SOLVERS
 
 Row = dict[str, Any]
 
-BASELINES = ("posterior", "euler-maruyama", "euler")
+BASELINES = tuple(name for name, solver in SOLVERS.items() if solver.baseline)
 BASELINE_NFES = (5, 10, 20, 50, 100)
 FAST = ("mrs-ode-d-2", "mrs-ode-n-2", "mrs-sde-d-2", "mrs-sde-n-2", "unipc-bh2-d-2")
 FAST_NFES = (3, 5, 8, 10, 20)

@@ -22,6 +22,7 @@ from mrsampler.bench.speedup import (
     is_mr,
 )
 from mrsampler.restorer import OPTIMISED
+from mrsampler.solvers import SOLVERS
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 STYLES = {
@@ -100,11 +101,15 @@ def _curves(psnr: Any, swd: Any, compared: Sequence[Comparison]) -> None:
         axis.minorticks_off()
 
 
+def _is_unipc(solver: str) -> bool:
+    return solver in SOLVERS and SOLVERS[solver].family == "UniPC"
+
+
 def _by_task(axis: Any, compared: Sequence[Comparison]) -> None:
     """The speed-up of the best sampler of each kind, a line for each task."""
     kinds = {
         "best MR Sampler": (BLUE, [it for it in compared if is_mr(it.run.solver)]),
-        "best UniPC": (GREEN, [it for it in compared if it.run.solver.startswith("unipc")]),
+        "best UniPC": (GREEN, [it for it in compared if _is_unipc(it.run.solver)]),
         "best baseline": (
             VERMILION,
             [it for it in compared if it.run.solver in BASELINES and it.run != REFERENCE],

@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 some files of a folder failed, 2 bad input (one line says 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ from mrsampler.cli.options import Parser
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. `--help` exits by SystemExit(0), as usual."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters
     try:
         args = parser().parse_args(argv)
         return args.command(args)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 from typing import Any
 
@@ -60,11 +59,16 @@ def _solvers() -> list[dict[str, Any]]:
         {
             "family": solver.family,
             "name": name,
+            "label": solver.label,
+            "words": solver.words,
             "order": solver.order,
             "stochastic": solver.stochastic,
+            "prediction": solver.prediction,
+            "baseline": solver.baseline,
+            "published": solver.published,
             "evaluations": solver.evaluations,
             "first": list(solver.first),
-            "description": solver.description,
+            "description": solver.summary,
         }
         for name, solver in SOLVERS.items()
     ]
@@ -75,10 +79,9 @@ def _spacings() -> list[dict[str, Any]]:
     from mrsampler.restorer import OPTIMISED
 
     described = [
-        {"name": name, "description": (inspect.getdoc(place) or "").partition("\n")[0]}
-        for name, place in SPACINGS.items()
+        {"name": name, "description": spacing.summary} for name, spacing in SPACINGS.items()
     ]
-    fitted = "Times fitted to the checkpoint, for the solvers and NFE that its card holds."
+    fitted = "times fitted to the checkpoint, for the solvers and NFE that its card holds"
     return [*described, {"name": OPTIMISED, "description": fitted}]
 
 

@@ -48,6 +48,7 @@ def langevin(
 
 SOLVERS = {
     "langevin": Solver(
+        "Langevin",
         "annealed Langevin dynamics, one update a step",
         "Langevin",
         order=0,

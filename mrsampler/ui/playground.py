@@ -500,16 +500,11 @@ def _seen(scene: Scene, steps: list[Step]) -> str:
 
 def rivals(solver: str) -> list[str]:
     """Two solvers to set beside one: the other parameterisation of the same order, and DDIM."""
-    stochastic, twin = SOLVERS[solver].stochastic, ""
-    if solver.startswith("mrs-"):
-        family, letter, order = solver.removesuffix("-published").rsplit("-", 2)
-        twin = f"{family}-{'n' if letter == 'd' else 'd'}-{order}"
-    usual = ("mrs-sde-d-2", "posterior", "euler-maruyama")
-    if not stochastic:
-        usual = (SOLVER, "ddim", "mrs-ode-n-2")
-    return [name for name in dict.fromkeys((twin, *usual)) if name in SOLVERS and name != solver][
-        :2
-    ]
+    usual = (SOLVER, "ddim", "mrs-ode-n-2")
+    if SOLVERS[solver].stochastic:
+        usual = ("mrs-sde-d-2", "posterior", "euler-maruyama")
+    twin = SOLVERS[solver].counterpart
+    return [name for name in dict.fromkeys((twin, *usual)) if name not in (None, solver)][:2]
 
 
 def errors(settings: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import torch
 from mrsampler.denoiser import Denoiser
 from mrsampler.playground import Mixture
 from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
-from mrsampler.solvers.mr import Coefficients, Parameterisation, coefficients, orders
+from mrsampler.solvers import mr
+from mrsampler.solvers.interface import Parameterisation
+from mrsampler.solvers.mr import Coefficients, coefficients, orders
 from mrsampler.timesteps import SPACINGS, Node, timesteps
 from mrsampler.trajectory import trajectory
 from mrsampler.ui.charts import layout
@@ -58,7 +60,7 @@ class Choice:
     @property
     def solver(self) -> str:
         """Its name in SOLVERS."""
-        return f"mrs-{self.equation.lower()}-{self.prediction[0]}-{self.order}"
+        return mr.name(self.stochastic, self.prediction, self.order)
 
     @property
     def nodes(self) -> list[Node]:
@@ -103,7 +105,8 @@ def schedule(choice: Choice) -> Plot:
     )
     sentence = (
         f"From t = 0 to {process.T:g}: \u03b1 from {alpha[0]:.4g} to {alpha[-1]:.3g}, \u03c3 from "
-        f"{sigma[0]:.2g} to {sigma[-1]:.3g}, \u03bb from {lam[0]:.2f} to {lam[-1]:.2f}."
+        f"{sigma[0]:.2g} to {sigma[-1]:.3g}, \u03bb from {_number(lam[0].item(), '.2f')} to "
+        f"{_number(lam[-1].item(), '.2f')}."
     )
     return figure, sentence
 
@@ -250,10 +253,10 @@ def history(choice: Choice) -> Plot:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     middle = table[choice.nfe // 2]
-    numbers = ", ".join(f"{w:.3g}" for w in middle.history)
+    numbers = ", ".join(_number(weight) for weight in middle.history)
     noise = f" and {middle.noise:.2g} of fresh noise" if choice.stochastic else ""
     sentence = (
-        f"{choice.solver}, step {choice.nfe // 2 + 1}: {middle.y:.3g} of y, {numbers} of the "
+        f"{choice.solver}, step {choice.nfe // 2 + 1}: {_number(middle.y)} of y, {numbers} of the "
         f"predicted {choice.prediction}, newest first{noise}."
     )
     return figure, sentence
@@ -318,6 +321,12 @@ PLOTS = {
 
 def _colour(prediction: str) -> str:
     return COLOURS["noise" if prediction == "noise" else "data"]
+
+
+def _number(value: float, form: str = ".3g") -> str:
+    """With a minus and not a hyphen."""
+    sign = "\u2212" if value < 0 else ""
+    return f"{sign}{abs(value):{form}}"
 
 
 def _short(values: Sequence[float | None]) -> list[float | None]:
