@@ -27,7 +27,7 @@ class Published:
     """A checkpoint on the Hugging Face hub, and what its files do not say themselves.
 
     `network` and `encoder` are files of the repository, `encoder` that of a network with contexts;
-    `process` is what MeanRevertingSDE takes.
+    `process` is as a card has it.
     """
 
     repository: str
@@ -47,7 +47,12 @@ PUBLISHED = {
         network="universal-ir.pth",
         encoder="daclip_ViT-B-32.pt",
         architecture="irsde-unet",
-        process={"max_sigma": 50, "schedule": "cosine", "zero_start": True},
+        process={
+            "kind": "mean-reverting",
+            "max_sigma": 50,
+            "schedule": "cosine",
+            "zero_start": True,
+        },
     )
 }
 

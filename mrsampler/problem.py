@@ -19,7 +19,7 @@ from mrsampler.degradations import degrade
 from mrsampler.denoiser import Denoiser
 from mrsampler.metrics import rmse
 from mrsampler.playground import Mixture
-from mrsampler.process import MeanRevertingSDE, Process
+from mrsampler.processes import MeanRevertingSDE, Process
 from mrsampler.restorer import Restorer
 from mrsampler.trajectory import Step, trajectory
 

@@ -18,7 +18,7 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.conditioning import conditioning_of
 from mrsampler.denoiser import Denoiser
 from mrsampler.photo import Photo
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import Process
 from mrsampler.tiles import TiledDenoiser
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, race, trajectory
@@ -45,7 +45,7 @@ class Restorer:
         self.batches = device.type == "cuda"
 
     @property
-    def process(self) -> MeanRevertingSDE:
+    def process(self) -> Process:
         """The diffusion process that the network was trained on."""
         return self.checkpoint.process
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from mrsampler.process import Process
+from mrsampler.processes import Process
 
 
 class Node(NamedTuple):

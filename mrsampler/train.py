@@ -28,7 +28,7 @@ from mrsampler.denoiser import Denoiser, velocity
 from mrsampler.folder import pictures
 from mrsampler.networks import ResidualUNet, widened
 from mrsampler.photo import PhotoError
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import MeanRevertingSDE, to_card
 from mrsampler.restorer import Restorer
 
 TARGETS = ("residual", "velocity", "noise")
@@ -580,13 +580,7 @@ def _card(
         "config": network.config,
         "target": config.target,
         **({"sigma_data": config.sigma_data} if config.target == "residual" else {}),
-        "process": {
-            "max_sigma": process.sigma_inf,
-            "schedule": process.schedule,
-            "num_steps": process.num_steps,
-            "eps": process.eps,
-            "zero_start": process.zero_start,
-        },
+        "process": to_card(process),
         "tasks": list(TASKS),
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": {

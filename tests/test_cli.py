@@ -25,6 +25,7 @@ from mrsampler import train as training
 from mrsampler.cli import clean, files
 from mrsampler.cli import train as train_command
 from mrsampler.networks import IRSDEUNet, ResidualUNet
+from mrsampler.processes import PROCESSES
 from mrsampler.solvers import SOLVERS
 
 COMMANDS = [
@@ -958,7 +959,10 @@ def test_train_options_reach_the_config(here, monkeypatch, capsys):
 def test_list_json(capsys):
     assert cli.main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert list(listed) == ["tasks", "solvers", "spacings", "checkpoints"]
+    assert list(listed) == ["tasks", "processes", "solvers", "spacings", "checkpoints"]
+    for entry in listed["processes"]:
+        known = PROCESSES[entry["name"]].parameters
+        assert [p["default"] for p in entry["parameters"]] == [p.default for p in known]
     assert [task["name"] for task in listed["tasks"]] == list(mrs.TASKS)
     assert len(listed["tasks"]) == 10
     for solver in listed["solvers"]:

@@ -1,4 +1,4 @@
-"""What one more solver costs: a file, in a copy of the package, that nothing else names."""
+"""One more solver or process is one more file: here in a copy of the package."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import mrsampler
 TOY_SOLVER = '''
 """Stays where it is."""
 
-from mrsampler.solvers.interface import Solver
+from mrsampler.solvers.interface import Solver, State
 
 
 def stay(model, y, nodes, noise):
@@ -30,6 +30,28 @@ SOLVERS = {
 }
 '''
 
+TOY_PROCESS = '''
+"""A mean-reverting process whose noise level alone is named."""
+
+from mrsampler.processes.base import Parameter, View
+from mrsampler.processes.mean_reverting import MeanRevertingSDE
+
+
+class Toy(MeanRevertingSDE):
+    """alpha falls exponentially to 0.01."""
+
+    kind = label = "toy"
+    parameters = (Parameter("level", float, 0.5, "Level", "of the noise", low=0),)
+    view = View(extent=2.5, settings={"level": 0.3})
+
+    def __init__(self, level: float = 0.5):
+        super().__init__(level, "constant", eps=0.01)
+        self.level = level
+
+
+PROCESS = Toy
+'''
+
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory) -> Path:
@@ -38,6 +60,7 @@ def extended(tmp_path_factory) -> Path:
     package = Path(mrsampler.__file__).parent
     shutil.copytree(package, root / "mrsampler", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "mrsampler" / "solvers" / "toy.py").write_text(TOY_SOLVER)
+    (root / "mrsampler" / "processes" / "toy.py").write_text(TOY_PROCESS)
     return root
 
 
@@ -79,3 +102,34 @@ print(json.dumps(choices.solvers(MeanRevertingSDE())))
     text = "Toy sde-1: stays where it is \u00b7 1 NFE a step"
     assert last["heading"] == "Toys", "a family that is not known stands last"
     assert last["options"] == [{"value": "toy", "label": "Toy sde-1", "text": text}]
+
+
+def test_a_process_is_one_file_and_the_playground_theory_bench_and_cards_have_it(extended):
+    found = answer(
+        extended,
+        """
+import tempfile
+from pathlib import Path
+from mrsampler import checkpoints
+from mrsampler.bench import order
+from mrsampler.networks import ResidualUNet
+from mrsampler.processes import make, to_card
+from mrsampler.ui import playground, theory_figures
+said = playground.simulate({"process": "toy", "particles": 20, "mu": [0.5, 0.0]})
+config = {"channels": (8, 8), "blocks": (1, 1), "num_tasks": 1}
+network = ResidualUNet(**config)
+card = {"architecture": "residual-unet", "config": config, "target": "velocity", "tasks": ["noisy"]}
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "own.safetensors"
+    checkpoints.save(path, network, card | {"process": to_card(make("toy", level=0.7))})
+    written, read = checkpoints.read_card(path)["process"], checkpoints.read(path).process
+print(json.dumps({
+    "view": playground.VIEW["toy"], "half": said["half"][-1], "count": said["count"],
+    "level": playground.PROCESSES["toy"].level, "theory": "toy" in theory_figures.PROCESSES,
+    "bench": "toy" in order.PROCESSES, "card": written, "read": [read.kind, read.level],
+}))
+""",
+    )
+    assert (found["view"], found["half"], found["count"], found["level"]) == (2.5, 2.5, 20, 0.3)
+    assert found["theory"] and found["bench"]
+    assert found["card"] == {"kind": "toy", "level": 0.7} and found["read"] == ["toy", 0.7]

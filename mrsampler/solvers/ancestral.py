@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mrsampler.process import MeanRevertingSDE, Process
+from mrsampler.processes import MeanRevertingSDE, Process
 from mrsampler.solvers.interface import Model, Noise, Option, Solver, State
 from mrsampler.timesteps import Node, node
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.solvers.mr import Coefficients, multistep, orders
 from mrsampler.timesteps import Node

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import MeanRevertingSDE
 from mrsampler.solvers.ancestral import unit_strides
 from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.timesteps import Node

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.timesteps import Node
 
 Parameterisation = Literal["noise", "data"]

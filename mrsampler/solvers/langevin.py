@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from mrsampler.process import VESDE
+from mrsampler.processes import VESDE
 from mrsampler.solvers.interface import Model, Noise, Option, Solver, State
 from mrsampler.timesteps import Node
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mrsampler import checkpoints, hub
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.timesteps import SPACINGS

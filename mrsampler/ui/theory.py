@@ -114,7 +114,7 @@ def build() -> None:
 
 def _process(first: Choice) -> dict[str, Any]:
     radio = gr.Radio(
-        list(PROCESSES),
+        [(process.label, kind) for kind, process in PROCESSES.items()],
         value=first.process,
         label="The process",
         info="All plots on this page follow.",

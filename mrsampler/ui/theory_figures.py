@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from mrsampler import processes
 from mrsampler.denoiser import Denoiser
 from mrsampler.playground import Mixture
-from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
+from mrsampler.processes import MeanRevertingSDE, Process, make
 from mrsampler.solvers import mr
 from mrsampler.solvers.interface import Parameterisation
 from mrsampler.solvers.mr import Coefficients, coefficients, orders
@@ -21,11 +22,7 @@ from mrsampler.trajectory import trajectory
 from mrsampler.ui.charts import layout
 from mrsampler.ui.figures import BLUE, GREY, INK, VERMILION
 
-PROCESSES: dict[str, Process] = {
-    "mean-reverting": MeanRevertingSDE(),
-    "VP": VPSDE(),
-    "VE": VESDE(),
-}
+PROCESSES: dict[str, Process] = {kind: make(kind) for kind in processes.PROCESSES}
 COLOURS: dict[Parameterisation, str] = {"noise": VERMILION, "data": BLUE}
 PALER: dict[Parameterisation, tuple[str, str, str]] = {
     "noise": (VERMILION, "#e99a5f", "#f4cdb0"),
@@ -33,20 +30,15 @@ PALER: dict[Parameterisation, tuple[str, str, str]] = {
 }
 """Of the newest evaluation and the two before it."""
 
-# Of the paths in one dimension: small enough to see both ends of VE at once.
-_PATHS: dict[str, Process] = {
-    "mean-reverting": MeanRevertingSDE(0.4),
-    "VP": VPSDE(),
-    "VE": VESDE(0.01, 3.0),
-}
-_ANCHOR = {"mean-reverting": 0.2, "VP": 0.0, "VE": 0.0}
+_ANCHOR = 0.2
+"""mu of the paths in one dimension, of a process that has one."""
 
 
 @dataclass(frozen=True)
 class Choice:
     """What the reader has chosen: a process, and a MR Sampler with its steps."""
 
-    process: str = "mean-reverting"
+    process: str = MeanRevertingSDE.kind
     equation: str = "ODE"
     prediction: Parameterisation = "data"
     order: int = 2
@@ -113,7 +105,8 @@ def schedule(choice: Choice) -> Plot:
 
 def paths(choice: Choice) -> Plot:
     """Paths of the PF-ODE and of the reverse-time SDE in one dimension, over lambda."""
-    process, anchor = _PATHS[choice.process], _ANCHOR[choice.process]
+    process = processes.shown(choice.process)
+    anchor = _ANCHOR if process.anchored else 0.0
     means = torch.tensor([[-0.7], [0.6]], dtype=torch.float64) - anchor
     denoiser = Denoiser(Mixture(process, means, spread=0.05))
     generator = torch.Generator().manual_seed(3)

@@ -158,7 +158,7 @@ def _measure(
 def _check_samplers(args: argparse.Namespace) -> None:
     from mrsampler import SOLVERS
     from mrsampler.bench.speedup import BASELINES, FAST_NFES
-    from mrsampler.process import MeanRevertingSDE
+    from mrsampler.processes import MeanRevertingSDE
     from mrsampler.restorer import OPTIMISED
 
     for name in args.solvers or ():
