@@ -902,7 +902,7 @@ def test_a_plot_that_could_not_be_drawn_is_refused_before_anything_is_measured(
 ):
     monkeypatch.setattr(files, "find_spec", lambda name: None)
     said = refused(capsys, "bench", bench, "--plot", "figure.png")
-    assert "--plot needs matplotlib: pip install matplotlib" in said
+    assert '--plot needs matplotlib: pip install "mrsampler[bench]"' in said
     assert calls == []
 
 

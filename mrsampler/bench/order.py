@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mrsampler import processes
 from mrsampler.bench.accuracy import ode_solvers
+from mrsampler.extras import need
 from mrsampler.problem import THREE, Problem, mixture_problem
 from mrsampler.processes import MeanRevertingSDE, Process, make
 from mrsampler.solvers import SOLVERS
@@ -80,8 +81,9 @@ def plot(rows: Iterable[Row], target: Path) -> None:
     """Error against NFE on the mixture under the mean-reverting process, a panel for each family.
 
     Solvers that are one and the same share a line; families of one or two share the last panel.
-    Raises ImportError without matplotlib.
+    Raises MissingExtraError without matplotlib.
     """
+    need("bench", "matplotlib")
     from matplotlib import pyplot
 
     panels = _panels(

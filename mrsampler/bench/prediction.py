@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mrsampler.degradations import degrade
+from mrsampler.extras import need
 from mrsampler.metrics import psnr, ssim
 from mrsampler.problem import REFERENCE_NFE, Problem, mixture_problem
 from mrsampler.restorer import Restorer
@@ -191,8 +192,9 @@ def plot(rows: Iterable[Row], steps: Iterable[Row], target: Path) -> None:
 
     Colour says what the solver expands, the line what the network predicts, the marker whether it
     is the ODE or the SDE that is solved.
-    Raises ImportError without matplotlib.
+    Raises MissingExtraError without matplotlib.
     """
+    need("bench", "matplotlib")
     from matplotlib import pyplot
     from matplotlib.lines import Line2D
     from matplotlib.ticker import PercentFormatter

@@ -21,6 +21,7 @@ from mrsampler.bench.speedup import (
     compare,
     is_mr,
 )
+from mrsampler.extras import need
 from mrsampler.restorer import OPTIMISED
 from mrsampler.solvers import SOLVERS
 
@@ -44,8 +45,9 @@ def plot(rows: Iterable[Row], target: Path) -> None:
     The mean over the tasks of the difference in PSNR, and the geometric mean of the ratio of SWD;
     what counts as as good is shaded, what is off the axis is left out. Then how many times fewer
     evaluations suffice on each task to be as good in both, for the best sampler of each kind.
-    Raises ImportError without matplotlib.
+    Raises MissingExtraError without matplotlib.
     """
+    need("bench", "matplotlib")
     from matplotlib import pyplot
 
     compared = [it for it in compare(rows) if it.run != CONVERGED]

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from mrsampler.cli import bench, degrade, listing, optimise, restore, serve, train
 from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.options import Parser
+from mrsampler.extras import MissingExtraError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser().parse_args(argv)
         return args.command(args)
-    except CommandError as error:
+    except (CommandError, MissingExtraError) as error:
         why = str(error)
     except OSError as error:
         why = reason(error)
