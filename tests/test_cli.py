@@ -660,10 +660,12 @@ def test_a_checkpoint_of_ones_own_restores_with_what_is_said_of_it(own):
         ("velocity.png", "--target", "velocity"),
         ("steps.png", "--num-steps", "30"),
         ("eps.png", "--eps", "0.02"),
+        ("bare.png", "--process-set", "max_sigma=10"),
     ):
         assert cli.main([*run, *said, "--out", name]) == 0
     default = pixels(Path("default.png"))
     assert np.array_equal(default, pixels(Path("50.png")))
+    assert np.array_equal(pixels(Path("10.png")), pixels(Path("bare.png")))
     for name in ("10.png", "linear.png", "start.png", "velocity.png", "steps.png", "eps.png"):
         assert not np.array_equal(default, pixels(Path(name))), name
 
@@ -696,6 +698,12 @@ def test_what_is_wrong_with_a_checkpoint_of_ones_own_is_said_in_options(own, cro
     assert "own.pth has no card: say with --architecture what it is, one of irsde-unet" in line
     line = refused(capsys, *run, *own, "--encoder", "own.pth")
     assert "takes no contexts: leave --encoder out" in line
+    assert "unknown process 'bridge'; choose from" in refused(
+        capsys, *run, *own, "--process", "bridge"
+    )
+    other = ["--process", "VE", "--process-set", "speed=1"]
+    assert "the VE process takes no 'speed', only: sigma_min" in refused(capsys, *run, *own, *other)
+    assert "expected NAME=VALUE" in refused(capsys, *run, *own, "--process-set", "speed")
     for option, text in (("--num-steps", "0"), ("--eps", "0")):
         assert f"{option}: expected" in refused(capsys, *run, *own, option, text)
     assert "eps" in refused(capsys, *run, *own, "--eps", "2")
