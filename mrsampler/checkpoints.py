@@ -26,7 +26,7 @@ from mrsampler import hub, state_dict
 from mrsampler.degradations import TASKS
 from mrsampler.denoiser import Denoiser, Target
 from mrsampler.networks import ENCODERS, DACLIPImageEncoder, IRSDEUNet, build
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import MeanRevertingSDE, Process, from_card, make, to_card
 
 DEFAULT = "bundled"
 FOREIGN = {"irsde-unet": IRSDEUNet}
@@ -45,7 +45,7 @@ class Checkpoint:
 
     name: str
     denoiser: Denoiser
-    process: MeanRevertingSDE
+    process: Process
     tasks: tuple[str, ...]
     card: dict[str, Any]
     encoder: DACLIPImageEncoder | None = None
@@ -163,13 +163,15 @@ def _digest(file: Path) -> str:
 def _adopt_published(name: str) -> Checkpoint:
     published, fetched = hub.published(name), hub.fetch(name)
     assert published is not None
+    settings = dict(published.process)
     made = adopt(
         fetched.network,
+        process=settings.pop("kind", MeanRevertingSDE.kind),
         architecture=published.architecture,
         encoder=fetched.encoder,
         target=published.target,
         tasks=published.tasks,
-        **published.process,
+        **settings,
     )
     made.card["source"] = {
         "repository": published.repository,
@@ -303,7 +305,7 @@ def _read(path: Path, device: torch.device | str | None) -> Checkpoint:
     card = read_card(path)
     encoder = None
     try:
-        process = MeanRevertingSDE(**card["process"])
+        process = from_card(card["process"])
         # Of the large ones no weights are drawn at random before theirs are read.
         with torch.device("meta" if card["architecture"] in FOREIGN else "cpu"):
             network = build(card["architecture"], card["config"], process, card["target"])
@@ -350,15 +352,16 @@ def adopt(
     encoder_heads: int | None = None,
     target: Target = "noise",
     tasks: Sequence[str] = TASKS,
-    **process: Any,
+    process: str = MeanRevertingSDE.kind,
+    **settings: Any,
 ) -> Checkpoint:
     """A checkpoint from its authors' own .pth, .pt or .safetensors file, which has no card.
 
     The network's settings are read off the shapes of its weights. `architecture` is one of FOREIGN;
     `encoder` the file with DA-CLIP's image encoder, for a network with contexts, `encoder_heads`
     its attention heads, which no shape tells, where they are not of 64 channels as CLIP's; `tasks`
-    are those that it was trained on; `process` is what MeanRevertingSDE takes, `zero_start` being
-    True unless it is given: as IR-SDE's code trains.
+    are those that it was trained on; `process` is the kind of its process and `settings` are that
+    one's, `zero_start` being True unless it is given: as IR-SDE's code trains.
 
     Raises FileNotFoundError for a file that is not there; ValueError for one that is damaged or of
     another architecture, which lists what is missing, and for settings that do not fit.
@@ -366,11 +369,9 @@ def adopt(
     if architecture not in FOREIGN:
         raise ValueError(f"unknown architecture {architecture!r}; choose from {', '.join(FOREIGN)}")
     tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
-    process = {"zero_start": True} | process
-    try:
-        made_process = MeanRevertingSDE(**process)
-    except TypeError as error:
-        raise ValueError(f"the process cannot be made: {error}") from None
+    if process == MeanRevertingSDE.kind:
+        settings = {"zero_start": True} | settings
+    made_process = make(process, **settings)
     network = _from_shapes(FOREIGN[architecture], path)
     takes, returns = network.config["in_nc"], network.config["out_nc"]
     if (takes, returns) != (3, 3):
@@ -382,7 +383,7 @@ def adopt(
         "architecture": architecture,
         "config": network.config,
         "target": target,
-        "process": process,
+        "process": to_card(made_process),
         "tasks": list(tasks),
         "parameters": sum(weight.numel() for weight in network.parameters()),
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 from mrsampler.degradations import TASKS
 from mrsampler.denoiser import Target
+from mrsampler.extras import MissingExtraError, need
 
 # huggingface_hub is imported where it is called: most runs need none of it.
 
@@ -27,7 +28,7 @@ class Published:
     """A checkpoint on the Hugging Face hub, and what its files do not say themselves.
 
     `network` and `encoder` are files of the repository, `encoder` that of a network with contexts;
-    `process` is what MeanRevertingSDE takes.
+    `process` is as a card has it.
     """
 
     repository: str
@@ -47,7 +48,12 @@ PUBLISHED = {
         network="universal-ir.pth",
         encoder="daclip_ViT-B-32.pt",
         architecture="irsde-unet",
-        process={"max_sigma": 50, "schedule": "cosine", "zero_start": True},
+        process={
+            "kind": "mean-reverting",
+            "max_sigma": 50,
+            "schedule": "cosine",
+            "zero_start": True,
+        },
     )
 }
 
@@ -71,9 +77,13 @@ def published(name: str) -> Published | None:
 
 def folder(name: str) -> Path:
     """Where a published checkpoint's files are: fetched, put there by hand, or converted."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "mrsampler" / name
+    try:
+        from huggingface_hub import constants
+    except ModuleNotFoundError:
+        home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    else:
+        home = constants.HF_HOME
+    return Path(home) / "mrsampler" / name
 
 
 @contextmanager
@@ -82,6 +92,7 @@ def locked(name: str) -> Iterator[bool]:
 
     Yields whether the folder can be written to; where it cannot, nothing is held.
     """
+    _client(name)
     from huggingface_hub.utils import WeakFileLock
 
     with ExitStack() as held:
@@ -192,6 +203,7 @@ def fetch(name: str) -> Fetched:
     A download has a progress bar and can be followed by `progress`; an interrupted one goes on
     where it stopped. Raises UnavailableError where the hub does not give it.
     """
+    _client(name)
     from huggingface_hub import hf_hub_download
 
     wanted, here = _wanted(name), folder(name)
@@ -234,10 +246,13 @@ def _files(name: str) -> tuple[str, ...]:
 
 def _at_hand(name: str, file: str) -> Path | None:
     """Where a file is on this machine: in the folder, or in Hugging Face's own cache."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
     if (here := folder(name) / file).is_file():
         return here
+    try:
+        from huggingface_hub import constants, try_to_load_from_cache
+    except ModuleNotFoundError:
+        return None
+
     wanted = _wanted(name)
     cached = try_to_load_from_cache(
         wanted.repository, file, cache_dir=constants.HF_HUB_CACHE, revision=wanted.revision
@@ -260,6 +275,7 @@ def _commit(path: Path) -> str | None:
 
 def _ask(name: str, file: str) -> int:
     """How large a file of the repository is, in bytes; 0 where the hub does not say."""
+    _client(name)
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     wanted = _wanted(name)
@@ -269,6 +285,14 @@ def _ask(name: str, file: str) -> int:
         return get_hf_file_metadata(url, timeout=_SECONDS).size or 0
     except Exception as error:  # whatever the client and what is below it raise
         raise _unavailable(name, file, error) from error
+
+
+def _client(name: str) -> None:
+    """Raises UnavailableError where the hub's client is not installed."""
+    try:
+        need("hub", "huggingface_hub")
+    except MissingExtraError as error:
+        raise UnavailableError(f"{name} cannot be had: {error}") from None
 
 
 def _check_writable(name: str) -> None:

@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from mrsampler.problem import REFERENCE_SOLVER, Problem
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.solvers import SOLVERS
 from mrsampler.solvers.mr import coefficients, orders
 from mrsampler.timesteps import SPACINGS, Node, Span, timesteps

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mrsampler.denoiser import Denoiser
 from mrsampler.playground import Density, Mixture
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import DATA, node, timesteps
 from mrsampler.trajectory import Step, trajectory

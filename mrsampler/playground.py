@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mrsampler.denoiser import Target, velocity
-from mrsampler.process import Process
+from mrsampler.processes import Process
 
 
 class Mixture:

@@ -18,7 +18,7 @@ from mrsampler.degradations import degrade
 from mrsampler.denoiser import Denoiser
 from mrsampler.metrics import rmse
 from mrsampler.playground import Mixture
-from mrsampler.process import MeanRevertingSDE, Process
+from mrsampler.processes import MeanRevertingSDE, Process
 from mrsampler.restorer import Restorer
 from mrsampler.tiles import part
 from mrsampler.trajectory import Step, trajectory

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mrsampler.extras import need
+
 # Products are summed in float32 within a block, in float64 over the blocks. In whatever order, that
 # is off by about sqrt(256) roundings, 1e-6 of the increments' lengths, in a block, and less in all.
 _BLOCK = 256
@@ -100,8 +102,7 @@ class TrajectoryPCA:
 
     def _principal(self) -> tuple[NDArray[np.float64], float]:
         """All frames on the three directions of the largest variance; all the variance there is."""
-        # Here, so that the library can be imported, and a network trained, without scikit-learn.
-        from sklearn.decomposition import KernelPCA
+        kernel_pca = need("page", "sklearn.decomposition").KernelPCA
 
         n = len(self._names)
         points = np.zeros((n, 3))
@@ -113,7 +114,7 @@ class TrajectoryPCA:
         with warnings.catch_warnings():
             # A rank below 3 leaves eigenvalues of +-rounding, dropped below.
             warnings.simplefilter("ignore")
-            pca = KernelPCA(min(n, 3), kernel="precomputed", eigen_solver="dense")
+            pca = kernel_pca(min(n, 3), kernel="precomputed", eigen_solver="dense")
             found = np.nan_to_num(pca.fit_transform(gram))
         points[:, : found.shape[1]] = found
         return points, np.trace(gram) - gram.sum() / n

@@ -19,7 +19,7 @@ from mrsampler.conditioning import conditioning_of
 from mrsampler.denoiser import Denoiser
 from mrsampler.networks.light_denoiser import turned
 from mrsampler.photo import Photo
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import Process
 from mrsampler.size import OWN, result, working
 from mrsampler.tiles import TILE, TiledDenoiser
 from mrsampler.timesteps import SPACINGS
@@ -70,7 +70,7 @@ class Restorer:
         self.batches = device.type == "cuda"
 
     @property
-    def process(self) -> MeanRevertingSDE:
+    def process(self) -> Process:
         """The diffusion process that the network was trained on."""
         return self.checkpoint.process
 

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.trajectory import Step
 
 Prediction = Literal["noise", "data"]

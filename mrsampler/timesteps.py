@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-from mrsampler.process import Process
+from mrsampler.processes import Process
 
 
 class Node(NamedTuple):
@@ -129,13 +129,30 @@ def karras(span: Span, steps: int, rho: float = 7.0) -> list[float]:
     return span.times([high - rho * math.log1p(c) for c in span.divide(0.0, change, steps)])
 
 
-SPACINGS: dict[str, Spacing] = {
-    "uniform-lambda": uniform_lambda,
-    "uniform-t": uniform_t,
-    "blend": blend,
-    "karras": karras,
-    "trailing": trailing,
-    "leading": leading,
+@dataclass(frozen=True)
+class NamedSpacing:
+    """An entry of the registry: a spacing, and what it does in a line for people."""
+
+    place: Spacing
+    summary: str
+
+    def __call__(self, span: Span, steps: int) -> list[float]:
+        return self.place(span, steps)
+
+
+SPACINGS: dict[str, NamedSpacing] = {
+    "uniform-lambda": NamedSpacing(
+        uniform_lambda, "equal steps in λ, so that every step has the same coefficients"
+    ),
+    "uniform-t": NamedSpacing(uniform_t, "equal steps in t"),
+    "blend": NamedSpacing(blend, "half way, in λ, between uniform-t and uniform-lambda"),
+    "karras": NamedSpacing(karras, "equal steps in (σ/α)^(1/ρ)"),
+    "trailing": NamedSpacing(
+        trailing, "equal steps in t counted down from T to 0, the last of them to σ = 0"
+    ),
+    "leading": NamedSpacing(
+        leading, "equal steps in t counted up from the smallest time; the first begins below T"
+    ),
 }
 
 

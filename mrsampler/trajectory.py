@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mrsampler.denoiser import Denoiser, Thresholding
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.solvers.interface import State
 from mrsampler.timesteps import Node, Spacing, explicit, node, timesteps

@@ -338,7 +338,7 @@ def test_what_the_shapes_do_not_say_can_be_said(adopted):
     "settings, why",
     [
         ({"architecture": "resnet"}, "unknown architecture 'resnet'; choose from irsde-unet"),
-        ({"sigma": 3}, "the process cannot be made: .*'sigma'"),
+        ({"sigma": 3}, "the mean-reverting process takes no 'sigma'"),
         ({"schedule": "cubic"}, "unknown schedule 'cubic'"),
         ({"target": "score"}, "unknown target 'score'"),
         ({"encoder": "daclip.pt"}, "takes no contexts: leave encoder= out"),

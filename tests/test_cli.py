@@ -24,6 +24,7 @@ from mrsampler import checkpoints, cli, examples, folder, hub, photo, restorer, 
 from mrsampler.cli import clean, files
 from mrsampler.cli import train as train_command
 from mrsampler.networks import IRSDEUNet, LightDenoiser
+from mrsampler.processes import PROCESSES
 from mrsampler.solvers import SOLVERS
 
 COMMANDS = [
@@ -697,10 +698,12 @@ def test_a_checkpoint_of_ones_own_restores_with_what_is_said_of_it(own):
         ("velocity.png", "--target", "velocity"),
         ("steps.png", "--num-steps", "30"),
         ("eps.png", "--eps", "0.02"),
+        ("bare.png", "--process-set", "max_sigma=10"),
     ):
         assert cli.main([*run, *said, "--out", name]) == 0
     default = pixels(Path("default.png"))
     assert np.array_equal(default, pixels(Path("50.png")))
+    assert np.array_equal(pixels(Path("10.png")), pixels(Path("bare.png")))
     for name in ("10.png", "linear.png", "start.png", "velocity.png", "steps.png", "eps.png"):
         assert not np.array_equal(default, pixels(Path(name))), name
 
@@ -733,6 +736,12 @@ def test_what_is_wrong_with_a_checkpoint_of_ones_own_is_said_in_options(own, cro
     assert "own.pth has no card: say with --architecture what it is, one of irsde-unet" in line
     line = refused(capsys, *run, *own, "--encoder", "own.pth")
     assert "takes no contexts: leave --encoder out" in line
+    assert "unknown process 'bridge'; choose from" in refused(
+        capsys, *run, *own, "--process", "bridge"
+    )
+    other = ["--process", "VE", "--process-set", "speed=1"]
+    assert "the VE process takes no 'speed', only: sigma_min" in refused(capsys, *run, *own, *other)
+    assert "expected NAME=VALUE" in refused(capsys, *run, *own, "--process-set", "speed")
     for option, text in (("--num-steps", "0"), ("--eps", "0")):
         assert f"{option}: expected" in refused(capsys, *run, *own, option, text)
     assert "eps" in refused(capsys, *run, *own, "--eps", "2")
@@ -944,7 +953,7 @@ def test_a_plot_that_could_not_be_drawn_is_refused_before_anything_is_measured(
 ):
     monkeypatch.setattr(files, "find_spec", lambda name: None)
     said = refused(capsys, "bench", bench, "--plot", "figure.png")
-    assert "--plot needs matplotlib: pip install matplotlib" in said
+    assert '--plot needs matplotlib: pip install "mrsampler[bench]"' in said
     assert calls == []
 
 
@@ -1004,20 +1013,23 @@ def test_train_options_reach_the_config(here, monkeypatch, capsys):
 def test_list_json(capsys):
     assert cli.main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert list(listed) == ["tasks", "solvers", "spacings", "checkpoints"]
+    assert list(listed) == ["tasks", "processes", "solvers", "spacings", "checkpoints"]
+    for entry in listed["processes"]:
+        known = PROCESSES[entry["name"]].parameters
+        assert [p["default"] for p in entry["parameters"]] == [p.default for p in known]
     assert [task["name"] for task in listed["tasks"]] == list(mrs.TASKS)
     assert len(listed["tasks"]) == 10
     for solver in listed["solvers"]:
         known = SOLVERS[solver["name"]]
-        for key in ("family", "order", "stochastic", "evaluations", "description"):
+        for key in ("family", "label", "words", "order", "stochastic", "prediction", "evaluations"):
             assert solver[key] == getattr(known, key)
+        assert solver["description"] == known.summary
         assert solver["first"] == list(known.first)
     assert {solver["name"] for solver in listed["solvers"]} == set(SOLVERS)
     assert {spacing["name"] for spacing in listed["spacings"]} == {*mrs.SPACINGS, "optimised"}
     for spacing in listed["spacings"]:
         if spacing["name"] != "optimised":
-            assert mrs.SPACINGS[spacing["name"]].__doc__.startswith(spacing["description"])
-        assert spacing["description"].endswith(".")
+            assert spacing["description"] == mrs.SPACINGS[spacing["name"]].summary
 
 
 def test_list_checkpoints_tells_a_damaged_one(tmp_path, checkpoint, monkeypatch, capsys):
@@ -1067,7 +1079,7 @@ def test_list_a_section(capsys):
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == ["name", "description"]
     assert [line.split()[0] for line in lines] == [*mrs.SPACINGS, "optimised"]
-    assert "Equal steps in t." in lines[1]
+    assert "equal steps in t" in lines[1]
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
     for name in (*mrs.TASKS, *SOLVERS, *mrs.SPACINGS):
@@ -1085,7 +1097,7 @@ def test_list_solvers_stands_under_their_families(capsys):
             name, rest = line.split(maxsplit=1)
             found[name] = rest
             assert SOLVERS[name].family == family
-            assert line.endswith(f"  {SOLVERS[name].description}")
+            assert line.endswith(f"  {SOLVERS[name].summary}")
         else:
             family = line
             seen.append(line)

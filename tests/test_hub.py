@@ -15,6 +15,7 @@ from published import recorded, relative_error
 
 import mrsampler as mrs
 from mrsampler import SOLVERS, TASKS, MeanRevertingSDE, checkpoints, hub
+from mrsampler.processes import from_card
 
 REPOSITORY = "weblzw/daclip-uir-ViT-B-32-irsde"
 NETWORK, ENCODER = "universal-ir.pth", "daclip_ViT-B-32.pt"
@@ -66,7 +67,7 @@ def test_the_published_checkpoint_is_what_its_authors_trained():
     published = hub.PUBLISHED["daclip-uir"]
     assert (published.repository, published.revision) == (REPOSITORY, "main")
     assert (published.network, published.encoder) == (NETWORK, ENCODER)
-    process = MeanRevertingSDE(**published.process)
+    process = from_card(published.process)
     assert process.sigma_inf == pytest.approx(50 / 255) and process.zero_start
     assert (process.T, process.eps, process.schedule) == (100, 0.005, "cosine")
     assert published.tasks == TASKS and published.target == "noise"

@@ -1,5 +1,6 @@
 """The processes: the published numbers, and one truth between the grid points."""
 
+import json
 import math
 
 import numpy as np
@@ -9,7 +10,9 @@ from diffusers import DDPMScheduler
 from scipy.integrate import quad
 
 from mrsampler import VESDE, VPSDE, Denoiser, MeanRevertingSDE, trajectory
-from mrsampler.process import SCHEDULES, theta_schedule
+from mrsampler import processes as registry
+from mrsampler.processes import from_card, make, shown, to_card
+from mrsampler.processes.mean_reverting import SCHEDULES, theta_schedule
 
 PROCESSES = [
     MeanRevertingSDE(schedule=schedule, zero_start=zero_start)
@@ -437,3 +440,55 @@ def test_theta_is_positive_and_one_longer_than_the_steps():
         theta = theta_schedule(schedule, 100)
         assert theta.shape == (101,) and theta.dtype == torch.float64
         assert (theta > 0).all()
+
+
+# --- what a process declares ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", registry.PROCESSES)
+def test_a_card_makes_the_same_process_again(kind):
+    for process in (make(kind), shown(kind)):
+        again = from_card(json.loads(json.dumps(to_card(process))))
+        assert type(again) is registry.PROCESSES[kind] and again.settings == process.settings
+        times = [process.t_min, 0.3 * process.T, process.T]
+        assert [again.lam(t) for t in times] == [process.lam(t) for t in times]
+
+
+@pytest.mark.parametrize("kind", registry.PROCESSES)
+def test_the_declared_defaults_and_bounds_are_the_constructors(kind):
+    assert make(kind).settings == {p.name: p.default for p in registry.PROCESSES[kind].parameters}
+    for parameter in registry.PROCESSES[kind].parameters:
+        outside = ["no such"] if parameter.choices else []
+        if parameter.low is not None:
+            outside.append(parameter.low - (parameter.kind is int))
+        for value in outside:
+            with pytest.raises(ValueError):
+                make(kind, **{parameter.name: value})
+        for value in parameter.choices:
+            assert make(kind, **{parameter.name: value}).settings[parameter.name] == value
+
+
+def test_a_card_without_a_kind_is_of_the_mean_reverting_process():
+    process = from_card({"max_sigma": 10, "zero_start": True})
+    assert isinstance(process, MeanRevertingSDE)
+    assert (process.sigma_inf, process.zero_start) == (10 / 255, True)
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"kind": "bridge"}, "unknown process 'bridge'; choose from mean-reverting, VP, VE"),
+        ({"kind": ["VP"]}, "unknown process"),
+        ({"kind": "VE", "max_sigma": 1}, "the VE process takes no 'max_sigma', only: sigma_min"),
+        ({"max_sigma": "wide"}, "the mean-reverting process cannot be made"),
+        (None, "the process must be an object"),
+    ],
+)
+def test_a_card_that_names_no_process_is_refused(entry, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        from_card(entry)
+
+
+def test_no_card_tells_the_process_of_a_table():
+    with pytest.raises(ValueError, match="has no settings"):
+        to_card(VPSDE.from_alphas_cumprod(DDPM_TABLE))

@@ -137,11 +137,11 @@ def test_the_three_sdes_of_the_text_are_those_of_the_code():
 
 
 def test_a_negative_number_has_a_minus_and_a_name_its_hyphen():
-    said = theory._sentence("mrs-ode-d-2: from -3.67 to 2, uniform-t.")
-    assert "mrs-ode-d-2: from \u22123.67 to 2, uniform-t." in said
+    assert PLOTS["schedule"](Choice())[1].endswith("to \u22123.67.")
     for choice in CHOICES:
+        assert PLOTS["history"](choice)[1].startswith(f"{choice.solver}, step ")
         for plot in PLOTS.values():
-            assert not re.search(r"(^|\s)-\d", theory._sentence(plot(choice)[1]))
+            assert not re.search(r"(^|\s)-\d", plot(choice)[1])
 
 
 def test_the_weights_are_those_of_the_exact_solution_and_average_to_one():

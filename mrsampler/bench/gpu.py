@@ -14,7 +14,7 @@ from mrsampler.acceleration import Autocast, Graphed, Network, accelerated
 from mrsampler.denoiser import Denoiser
 from mrsampler.networks import IRSDEUNet
 from mrsampler.photo import to_uint8
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import MeanRevertingSDE
 from mrsampler.trajectory import trajectory
 
 SOLVER = "mrs-ode-d-2"

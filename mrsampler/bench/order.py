@@ -7,19 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mrsampler import processes
 from mrsampler.bench.accuracy import ode_solvers
+from mrsampler.extras import need
 from mrsampler.problem import THREE, Problem, mixture_problem
-from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
+from mrsampler.processes import MeanRevertingSDE, Process, make
 from mrsampler.solvers import SOLVERS
 
 Row = dict[str, float | str]
 
 NFES = (10, 20, 40, 80, 160, 320)
-PROCESSES: dict[str, Process] = {
-    "mean-reverting": MeanRevertingSDE(),
-    "VP": VPSDE(),
-    "VE": VESDE(),
-}
+PROCESSES: dict[str, Process] = {kind: make(kind) for kind in processes.PROCESSES}
 # Wide enough that 160 evaluations are in the range where the leading term of the error rules.
 DENSITIES = {
     "gaussian": ([[0.3, -0.2]], [1.0], 0.5),
@@ -83,12 +81,13 @@ def plot(rows: Iterable[Row], target: Path) -> None:
     """Error against NFE on the mixture under the mean-reverting process, a panel for each family.
 
     Solvers that are one and the same share a line; families of one or two share the last panel.
-    Raises ImportError without matplotlib.
+    Raises MissingExtraError without matplotlib.
     """
+    need("bench", "matplotlib")
     from matplotlib import pyplot
 
     panels = _panels(
-        [r for r in rows if (r["density"], r["process"]) == ("mixture", "mean-reverting")]
+        [r for r in rows if (r["density"], r["process"]) == ("mixture", MeanRevertingSDE.kind)]
     )
     height = math.ceil(len(panels) / 3)
     figure, axes = pyplot.subplots(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mrsampler.denoiser import Denoiser
-from mrsampler.process import VPSDE
+from mrsampler.processes import VPSDE
 from mrsampler.trajectory import trajectory
 
 STEPS = 20

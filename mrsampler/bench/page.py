@@ -203,7 +203,8 @@ def find_chromium(given: str | None = None) -> str:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        raise MissingError("this drives a browser by Playwright: pip install playwright") from None
+        missing = 'this drives a browser by Playwright: pip install "mrsampler[bench]"'
+        raise MissingError(missing) from None
     named = given or os.environ.get("CHROMIUM")
     if named:
         if found := shutil.which(named):

@@ -13,26 +13,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from mrsampler.degradations import degrade
+from mrsampler.extras import need
 from mrsampler.metrics import psnr, ssim
 from mrsampler.problem import REFERENCE_NFE, Problem, mixture_problem
 from mrsampler.restorer import Restorer
-from mrsampler.solvers import SOLVERS
+from mrsampler.solvers import SOLVERS, mr
 from mrsampler.stability import Prediction, convergence
 
 Row = dict[str, Any]
 
 NFES = (3, 4, 5, 6, 8, 10, 15, 20, 50)
 PARAMETERISATION: dict[str, Prediction] = {
-    "mrs-ode-n-2": "noise",
-    "mrs-ode-d-2": "data",
-    "mrs-sde-n-2": "noise",
-    "mrs-sde-d-2": "data",
+    mr.name(stochastic, prediction, 2): prediction
+    for stochastic in (False, True)
+    for prediction in get_args(Prediction)
 }
 
 
@@ -192,8 +192,9 @@ def plot(rows: Iterable[Row], steps: Iterable[Row], target: Path) -> None:
 
     Colour says what the solver expands, the line what the network predicts, the marker whether it
     is the ODE or the SDE that is solved.
-    Raises ImportError without matplotlib.
+    Raises MissingExtraError without matplotlib.
     """
+    need("bench", "matplotlib")
     from matplotlib import pyplot
     from matplotlib.lines import Line2D
     from matplotlib.ticker import PercentFormatter

@@ -9,6 +9,7 @@ from typing import Any
 
 from mrsampler.bench.speedup import Row
 from mrsampler.bench.stable import Comparison, compare, is_published, nearest, races
+from mrsampler.extras import need
 
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 STYLES = {
@@ -28,8 +29,9 @@ def plot(rows: Iterable[Row], target: Path) -> None:
 
     Left: the worst measure's gap over what is allowed, on the best spacing, the median over the
     tasks; below 1, shaded, the quality is stable. Right: the fewest evaluations of the best MR
-    Sampler and of the best rival on each task. Raises ImportError without matplotlib.
+    Sampler and of the best rival on each task. Raises MissingExtraError without matplotlib.
     """
+    need("bench", "matplotlib")
     from matplotlib import pyplot
 
     compared = compare(rows)

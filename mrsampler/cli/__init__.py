@@ -8,20 +8,25 @@ Exit codes: 0 done, 1 some files of a folder failed, 2 bad input (one line says 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
 from mrsampler.cli import bench, degrade, listing, optimise, restore, serve, train
 from mrsampler.cli.errors import CommandError, reason
 from mrsampler.cli.options import Parser
+from mrsampler.extras import MissingExtraError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. `--help` exits by SystemExit(0), as usual."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters
     try:
         args = parser().parse_args(argv)
         return args.command(args)
-    except CommandError as error:
+    except (CommandError, MissingExtraError) as error:
         why = str(error)
     except OSError as error:
         why = reason(error)

@@ -86,7 +86,7 @@ def check_plot(target: Path | None) -> None:
         raise CommandError(f"--plot {target}: expected a file that ends in .png or .svg")
     check_writable(target.parent)
     if find_spec("matplotlib") is None:
-        raise CommandError("--plot needs matplotlib: pip install matplotlib")
+        raise CommandError('--plot needs matplotlib: pip install "mrsampler[bench]"')
 
 
 def make_folder(folder: Path) -> None:

@@ -1,21 +1,21 @@
-"""`mrsampler list`: the tasks, solvers, spacings and checkpoints there are."""
+"""`mrsampler list`: the tasks, processes, solvers, spacings and checkpoints there are."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
+from dataclasses import asdict
 from typing import Any
 
 from mrsampler.cli.errors import reason
 
-SECTIONS = ("tasks", "solvers", "spacings", "checkpoints")
+SECTIONS = ("tasks", "processes", "solvers", "spacings", "checkpoints")
 
 
 def add(commands: Any) -> None:
     command = commands.add_parser(
         "list",
-        help="list the tasks, solvers, spacings and checkpoints",
+        help="list the tasks, processes, solvers, spacings and checkpoints",
         description="Lists what there is to choose from.",
     )
     command.set_defaults(command=run)
@@ -32,6 +32,7 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     sections = {
         "tasks": _tasks,
+        "processes": _processes,
         "solvers": _solvers,
         "spacings": _spacings,
         "checkpoints": _checkpoints,
@@ -62,6 +63,22 @@ def _tasks() -> list[dict[str, Any]]:
     ]
 
 
+def _processes() -> list[dict[str, Any]]:
+    from mrsampler.processes import PROCESSES
+
+    return [
+        {
+            "name": kind,
+            "anchored": process.anchored,
+            "parameters": [
+                asdict(parameter) | {"kind": parameter.kind.__name__}
+                for parameter in process.parameters
+            ],
+        }
+        for kind, process in PROCESSES.items()
+    ]
+
+
 def _solvers() -> list[dict[str, Any]]:
     from mrsampler import SOLVERS
 
@@ -69,11 +86,16 @@ def _solvers() -> list[dict[str, Any]]:
         {
             "family": solver.family,
             "name": name,
+            "label": solver.label,
+            "words": solver.words,
             "order": solver.order,
             "stochastic": solver.stochastic,
+            "prediction": solver.prediction,
+            "baseline": solver.baseline,
+            "published": solver.published,
             "evaluations": solver.evaluations,
             "first": list(solver.first),
-            "description": solver.description,
+            "description": solver.summary,
         }
         for name, solver in SOLVERS.items()
     ]
@@ -84,10 +106,9 @@ def _spacings() -> list[dict[str, Any]]:
     from mrsampler.restorer import OPTIMISED
 
     described = [
-        {"name": name, "description": (inspect.getdoc(place) or "").partition("\n")[0]}
-        for name, place in SPACINGS.items()
+        {"name": name, "description": spacing.summary} for name, spacing in SPACINGS.items()
     ]
-    fitted = "Times fitted to the checkpoint, for the solvers and NFE that its card holds."
+    fitted = "times fitted to the checkpoint, for the solvers and NFE that its card holds"
     return [*described, {"name": OPTIMISED, "description": fitted}]
 
 
@@ -126,6 +147,8 @@ def _checkpoints() -> list[dict[str, Any]]:
 def _lines(section: str, rows: list[dict[str, Any]]) -> list[str]:
     if section == "tasks":
         return _with_forms(rows)
+    if section == "processes":
+        return _parameters(rows)
     return _by_family(rows) if section == "solvers" else _table(rows)
 
 
@@ -139,6 +162,22 @@ def _with_forms(tasks: list[dict[str, Any]]) -> list[str]:
         ]
         lines += [task["name"], *(f"  {line}" for line in _table(forms)[1:])]
     return lines
+
+
+def _parameters(processes: list[dict[str, Any]]) -> list[str]:
+    """A table of parameters that stand under their processes' names."""
+    rows = [
+        {"name": p["name"], "default": p["default"], "description": f"{p['label']}: {p['help']}"}
+        for process in processes
+        for p in process["parameters"]
+    ]
+    names, *lines = map("  {}".format, _table(rows))
+    listed = [names]
+    for process in processes:
+        count = len(process["parameters"])
+        listed += [process["name"], *lines[:count]]
+        lines = lines[count:]
+    return listed
 
 
 def _by_family(solvers: list[dict[str, Any]]) -> list[str]:
@@ -178,4 +217,6 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

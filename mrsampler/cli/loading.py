@@ -47,6 +47,6 @@ def load(args: argparse.Namespace, task: str | None = None, **settings: Any) -> 
         loaded.trajectory(probe, loaded.tasks[0] if task is None else task, **settings)
     except (FileNotFoundError, ValueError) as error:
         # The library names its arguments, the command line its options.
-        why = re.sub(r"\b(architecture|encoder)=", r"--\1", reason(error))
+        why = re.sub(r"\b(architecture|encoder|process)=", r"--\1", reason(error))
         raise CommandError(why) from None
     return loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,17 @@ def setting(text: str) -> tuple[str, float | bool]:
         raise argparse.ArgumentTypeError(f"{name}: {error}") from None
 
 
+def pair(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value a number, true, false or a word."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
 def add_task(command: argparse.ArgumentParser, required: bool = True) -> None:
     command.add_argument(
         "--task", required=required, help="what is wrong with the photo; `mrsampler list tasks`"
@@ -155,6 +167,11 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
         help="the tasks that it knows (default: all of `mrsampler list tasks`)",
     )
     adopted.add_argument(
+        "--process",
+        metavar="KIND",
+        help="`mrsampler list processes` (default: mean-reverting, whose parameters follow)",
+    )
+    adopted.add_argument(
         "--max-sigma",
         type=above_zero,
         metavar="S",
@@ -173,6 +190,13 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
         metavar="BOOL",
         help="whether the schedule starts without noise (default: true, as IR-SDE's code trains)",
     )
+    adopted.add_argument(
+        "--process-set",
+        type=pair,
+        action="append",
+        metavar="NAME=VALUE",
+        help="a parameter of another process; as often as needed",
+    )
     adopted.add_argument("--target", metavar="NAME", help="what it predicts (default: noise)")
 
 
@@ -180,6 +204,7 @@ ADOPTED = (
     "architecture",
     "encoder",
     "encoder_heads",
+    "process",
     "max_sigma",
     "schedule",
     "num_steps",
@@ -193,7 +218,8 @@ def checkpoint(args: argparse.Namespace) -> dict[str, Any]:
     """What `add_checkpoint` declares of a file without a card, as `mrsampler.load` takes it."""
     chosen = {name: getattr(args, name, None) for name in ADOPTED}
     chosen["tasks"] = getattr(args, "trained_on", None)
-    return {name: value for name, value in chosen.items() if value is not None}
+    given = dict(getattr(args, "process_set", None) or ())
+    return {name: value for name, value in chosen.items() if value is not None} | given
 
 
 def check_card(args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from mrsampler.networks.daclip import DACLIPImageEncoder
 from mrsampler.networks.irsde_unet import IRSDEUNet
 from mrsampler.networks.light_denoiser import LightDenoiser
 from mrsampler.networks.reader import Reader
-from mrsampler.process import Process
+from mrsampler.processes import Process
 
 __all__ = [
     "ARCHITECTURES",

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mrsampler.networks.blocks import Block, Film, pad_to_multiple, zero
 from mrsampler.networks.reader import SCALE, Read, Reader
-from mrsampler.process import Process
+from mrsampler.processes import Process
 
 OPPONENT = (
     (1 / 3**0.5, 1 / 3**0.5, 1 / 3**0.5),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mrsampler.process import MeanRevertingSDE, Process
+from mrsampler.processes import MeanRevertingSDE, Process
 from mrsampler.solvers.interface import Model, Noise, Option, Solver, State
 from mrsampler.timesteps import Node, node
 
@@ -117,17 +117,21 @@ def ddim(
 
 SOLVERS = {
     "posterior": Solver(
+        "Posterior",
         "ancestral sampling, the usual baseline",
         "Ancestral",
         order=1,
+        baseline=True,
         spacing="uniform-t",
         stochastic=True,
         run=posterior,
     ),
     "posterior-published": Solver(
+        "Posterior",
         "as published: unit strides, whatever the number of steps",
         "Ancestral",
         order=0,
+        published=True,
         spacing="uniform-t",
         stochastic=True,
         own_nodes=True,
@@ -135,7 +139,8 @@ SOLVERS = {
         run=posterior_published,
     ),
     "ddim": Solver(
-        "from the PF-ODE (eta = 0) to ancestral sampling (eta = 1)",
+        "DDIM",
+        "from the PF-ODE (η = 0) to ancestral sampling (η = 1)",
         "Ancestral",
         order=1,
         options={"eta": Option("from 0 to 1", lambda value: 0 <= value <= 1)},

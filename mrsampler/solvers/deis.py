@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.solvers.mr import Coefficients, multistep, orders
 from mrsampler.timesteps import Node
@@ -87,21 +87,25 @@ def deis(
     yield from multistep(model, y, nodes, noise, table, "noise")
 
 
-def _solver(name: str, evaluations: int, variable: Variable, order: int) -> Solver:
+def _solver(evaluations: int, variable: Variable, order: int) -> Solver:
+    axis, short = ("t", "t-") if variable is time else ("log ρ", "")
     return Solver(
-        f"PF-ODE, a polynomial in {name} through {evaluations} evaluations of the noise",
         "DEIS",
+        f"PF-ODE, a polynomial in {axis} through {evaluations} evaluations of the noise",
+        "DEIS",
+        variant=f"{short}{evaluations}",
         order=order,
+        prediction="noise",
         given=frozenset({"final_order"}),
         run=partial(deis, order=evaluations, variable=variable),
     )
 
 
 SOLVERS = {
-    "deis-2": _solver("log rho", 2, log_rho, order=2),
-    "deis-3": _solver("log rho", 3, log_rho, order=3),
-    "deis-t-2": _solver("t", 2, time, order=2),
+    "deis-2": _solver(2, log_rho, order=2),
+    "deis-3": _solver(3, log_rho, order=3),
+    "deis-t-2": _solver(2, time, order=2),
     # Of order 3 where t(lambda) is smooth. On a table the noise has kinks as a function of t, at
     # which no polynomial in t is of more than order 2.
-    "deis-t-3": _solver("t", 3, time, order=2),
+    "deis-t-3": _solver(3, time, order=2),
 }

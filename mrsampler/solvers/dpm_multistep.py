@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from mrsampler.solvers.interface import Solver
-from mrsampler.solvers.mr import Parameterisation, halved_third, mr_sampler
+from mrsampler.solvers.interface import OTHER, Parameterisation, Solver
+from mrsampler.solvers.mr import halved_third, mr_sampler
 
 
 def midpoint(c: float, h: float, k: int) -> list[float]:
@@ -27,17 +27,23 @@ def midpoint(c: float, h: float, k: int) -> list[float]:
     return values
 
 
+METHODS: dict[Parameterisation, str] = {"noise": "DPM-Solver", "data": "DPM-Solver++"}
+
+
 def _solver(
-    description: str,
-    prediction: Parameterisation,
-    *,
-    evaluations: int = 2,
-    stochastic: bool = False,
+    prediction: Parameterisation, *, evaluations: int = 2, stochastic: bool = False
 ) -> Solver:
+    equation = "reverse-time SDE" if stochastic else "PF-ODE"
+    rule = "midpoint rule" if evaluations == 2 else "three evaluations"
+    variant = f"{'sde-' * stochastic}{evaluations}m"
     return Solver(
-        description,
+        METHODS[prediction],
+        f"{equation}, {prediction} prediction, {rule}",
         "DPM-Solver",
+        variant=variant,
         order=2,  # of three evaluations too, the third coefficient being half of the exact one
+        prediction=prediction,
+        counterpart=f"{METHODS[OTHER[prediction]].lower()}-{variant}",
         stochastic=stochastic,
         given=frozenset({"final_order"}),
         run=partial(
@@ -51,14 +57,10 @@ def _solver(
 
 
 SOLVERS = {
-    "dpm-solver++-2m": _solver("PF-ODE, data prediction, midpoint rule", "data"),
-    "dpm-solver++-3m": _solver("PF-ODE, data prediction, three evaluations", "data", evaluations=3),
-    "dpm-solver-2m": _solver("PF-ODE, noise prediction, midpoint rule", "noise"),
-    "dpm-solver-3m": _solver("PF-ODE, noise prediction, three evaluations", "noise", evaluations=3),
-    "dpm-solver++-sde-2m": _solver(
-        "reverse-time SDE, data prediction, midpoint rule", "data", stochastic=True
-    ),
-    "dpm-solver-sde-2m": _solver(
-        "reverse-time SDE, noise prediction, midpoint rule", "noise", stochastic=True
-    ),
+    "dpm-solver++-2m": _solver("data"),
+    "dpm-solver++-3m": _solver("data", evaluations=3),
+    "dpm-solver-2m": _solver("noise"),
+    "dpm-solver-3m": _solver("noise", evaluations=3),
+    "dpm-solver++-sde-2m": _solver("data", stochastic=True),
+    "dpm-solver-sde-2m": _solver("noise", stochastic=True),
 }

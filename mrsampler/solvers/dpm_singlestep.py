@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 
-from mrsampler.solvers.dpm_multistep import midpoint
-from mrsampler.solvers.interface import Model, Noise, Option, Solver, State
-from mrsampler.solvers.mr import Coefficients, Parameterisation, coefficients
+from mrsampler.solvers.dpm_multistep import METHODS, midpoint
+from mrsampler.solvers.interface import Model, Noise, Option, Parameterisation, Solver, State
+from mrsampler.solvers.mr import Coefficients, coefficients
 from mrsampler.solvers.phi import moments
 from mrsampler.timesteps import Node, node
 
@@ -94,12 +94,17 @@ def dpm_solver(
 _KIND = Option(f"one of {', '.join(get_args(Kind))}", lambda value: value in get_args(Kind))
 
 
-def _solver(prediction: Parameterisation, evaluations: int, order: int) -> Solver:
+def _solver(
+    prediction: Parameterisation, evaluations: int, order: int, counterpart: str | None = None
+) -> Solver:
     return Solver(
-        f"singlestep, {prediction} prediction, "
-        f"{evaluations} evaluation{'s' * (evaluations > 1)} a step",
+        METHODS[prediction],
+        f"singlestep, {prediction} prediction",
         "DPM-Solver",
+        variant=f"{evaluations}{'s' * (prediction == 'data')}",
         order=order,
+        prediction=prediction,
+        counterpart=counterpart,
         evaluations=evaluations,
         options={"solver_type": _KIND} if evaluations > 1 else {},
         run=partial(dpm_solver, prediction=prediction, order=evaluations),
@@ -108,9 +113,9 @@ def _solver(prediction: Parameterisation, evaluations: int, order: int) -> Solve
 
 SOLVERS = {
     "dpm-solver-1": _solver("noise", 1, order=1),
-    "dpm-solver-2": _solver("noise", 2, order=2),
-    "dpm-solver-3": _solver("noise", 3, order=3),
-    "dpm-solver++-2s": _solver("data", 2, order=2),
+    "dpm-solver-2": _solver("noise", 2, order=2, counterpart="dpm-solver++-2s"),
+    "dpm-solver-3": _solver("noise", 3, order=3, counterpart="dpm-solver++-3s"),
+    "dpm-solver++-2s": _solver("data", 2, order=2, counterpart="dpm-solver-2"),
     # Of order 3 in the limit, from below: on VESDE, at 320 evaluations, 2.8 is measured.
-    "dpm-solver++-3s": _solver("data", 3, order=2),
+    "dpm-solver++-3s": _solver("data", 3, order=2, counterpart="dpm-solver-3"),
 }

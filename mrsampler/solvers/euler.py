@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import MeanRevertingSDE
 from mrsampler.solvers.ancestral import unit_strides
 from mrsampler.solvers.interface import Model, Noise, Solver, State
 from mrsampler.timesteps import Node
@@ -65,33 +65,41 @@ def euler(
 
 SOLVERS = {
     "euler": Solver(
+        "Euler",
         "Euler for the PF-ODE, in t",
         "Classical",
         order=1,
+        baseline=True,
         spacing="uniform-t",
         run=partial(euler, stochastic=False),
     ),
     "euler-maruyama": Solver(
-        "Euler-Maruyama for the reverse-time SDE, in t",
+        "Euler–Maruyama",
+        "Euler–Maruyama for the reverse-time SDE, in t",
         "Classical",
         order=1,
+        baseline=True,
         spacing="uniform-t",
         stochastic=True,
         run=partial(euler, stochastic=True),
     ),
     "euler-published": Solver(
+        "Euler",
         "Euler as published: unit strides, whatever the number of steps",
         "Classical",
         order=0,
+        published=True,
         spacing="uniform-t",
         own_nodes=True,
         processes=(MeanRevertingSDE,),
         run=partial(euler, stochastic=False, published=True),
     ),
     "euler-maruyama-published": Solver(
-        "Euler-Maruyama as published: unit strides, whatever the number of steps",
+        "Euler–Maruyama",
+        "Euler–Maruyama as published: unit strides, whatever the number of steps",
         "Classical",
         order=0,
+        published=True,
         spacing="uniform-t",
         stochastic=True,
         own_nodes=True,

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.timesteps import Node
+
+Parameterisation = Literal["noise", "data"]
+"""What a solver expands: eps or D."""
+
+OTHER: dict[Parameterisation, Parameterisation] = {"noise": "data", "data": "noise"}
+"""The one for the other."""
 
 
 class Prediction(Protocol):
@@ -68,10 +74,17 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True)
 class Solver:
-    """An entry of the registry.
+    """An entry of the registry: all that the command line and the page say of it is made from this.
 
+    method       whose it is, as people call it: "MR Sampler", "Heun"
+    variant      which of the method's, in short: "ODE d-2"
+    summary      what it does, in a line without what a step costs
     family       the heading under which it is listed
     order        of convergence, of the mean for a stochastic solver; 0: none
+    prediction   what its polynomial is one of; None where it has none
+    counterpart  the solver that differs from it in `prediction` alone
+    baseline     a usual sampler, which others are measured against
+    published    as in the code of the MR Sampler's paper, where that is of another order or stride
     spacing      the one that its order is stated for, and that it is usually run with
     evaluations  network calls a step; `first` those of the first steps where they differ
     own_nodes    takes from the grid only the number of steps, and starts at T
@@ -82,11 +95,17 @@ class Solver:
     processes    those that it is defined on
     """
 
-    description: str
+    method: str
+    summary: str
     family: str
     order: int
     run: Run
+    variant: str = ""
+    prediction: Parameterisation | None = None
+    counterpart: str | None = None
     stochastic: bool = False
+    baseline: bool = False
+    published: bool = False
     spacing: str = "uniform-lambda"
     evaluations: int = 1
     first: tuple[int, ...] = ()
@@ -95,6 +114,22 @@ class Solver:
     options: Mapping[str, Option] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
     processes: tuple[type[Process], ...] = (Process,)
+
+    @property
+    def label(self) -> str:
+        """Its short name for people: "MR Sampler ODE d-2"."""
+        return f"{self.method} {self.variant}".strip() + ", published" * self.published
+
+    @property
+    def words(self) -> str:
+        """What it is to somebody who knows no names: "MR Sampler, deterministic, order 2".
+
+        Data prediction is the usual one and goes without saying.
+        """
+        said = [self.method, "stochastic" if self.stochastic else "deterministic"]
+        said += [f"order {self.order}"] * (self.order > 0)
+        said += ["noise prediction"] * (self.prediction == "noise")
+        return ", ".join(said + ["as published"] * self.published)
 
     def cost(self, steps: int, to_data: bool = False) -> int:
         """The network calls of a run; the step to sigma = 0 costs a single one."""

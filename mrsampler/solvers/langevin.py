@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from mrsampler.process import VESDE
+from mrsampler.processes import VESDE
 from mrsampler.solvers.interface import Model, Noise, Option, Solver, State
 from mrsampler.timesteps import Node
 
@@ -48,6 +48,7 @@ def langevin(
 
 SOLVERS = {
     "langevin": Solver(
+        "Langevin",
         "annealed Langevin dynamics, one update a step",
         "Langevin",
         order=0,

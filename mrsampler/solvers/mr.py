@@ -21,17 +21,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
-from mrsampler.solvers.interface import Model, Noise, Solver, State
+from mrsampler.solvers.interface import OTHER, Model, Noise, Parameterisation, Solver, State
 from mrsampler.solvers.phi import Moments, interpolation_weights, moments
 from mrsampler.timesteps import Node
-
-Parameterisation = Literal["noise", "data"]
 
 
 class Coefficients(NamedTuple):
@@ -140,40 +139,55 @@ def halved_third(c: float, h: float, k: int) -> list[float]:
     return values
 
 
-_EQUATION = {"ode": "PF-ODE", "sde": "reverse-time SDE"}
-_PREDICTION: dict[str, Parameterisation] = {"d": "data", "n": "noise"}
+ORDERS = {False: (1, 2, 3), True: (1, 2)}
+"""Those of the ODE's samplers, and of the SDE's."""
 
 
-def _solver(equation: str, letter: str, order: int) -> Solver:
+def variant(stochastic: bool, prediction: Parameterisation, order: int) -> str:
+    """Which MR Sampler it is, in short: "ODE d-2"."""
+    return f"{'SDE' if stochastic else 'ODE'} {prediction[0]}-{order}"
+
+
+def name(stochastic: bool, prediction: Parameterisation, order: int) -> str:
+    """Its name in the registry: "mrs-ode-d-2"."""
+    return f"mrs-{variant(stochastic, prediction, order).lower().replace(' ', '-')}"
+
+
+def _solver(stochastic: bool, prediction: Parameterisation, order: int) -> Solver:
+    equation = "reverse-time SDE" if stochastic else "PF-ODE"
     return Solver(
-        f"{_EQUATION[equation]}, {_PREDICTION[letter]} prediction, order {order}",
         "MR Sampler",
+        f"{equation}, {prediction} prediction, order {order}",
+        "MR Sampler",
+        variant=variant(stochastic, prediction, order),
         order=order,
-        stochastic=equation == "sde",
+        prediction=prediction,
+        counterpart=name(stochastic, OTHER[prediction], order),
+        stochastic=stochastic,
         given=frozenset({"final_order"}),
-        run=partial(
-            mr_sampler,
-            prediction=_PREDICTION[letter],
-            stochastic=equation == "sde",
-            order=order,
-        ),
+        run=partial(mr_sampler, prediction=prediction, stochastic=stochastic, order=order),
     )
 
 
-SOLVERS = {
-    f"mrs-{equation}-{letter}-{order}": _solver(equation, letter, order)
-    for equation, orders in (("ode", (1, 2, 3)), ("sde", (1, 2)))
-    for letter in _PREDICTION
-    for order in orders
-} | {
-    f"mrs-ode-{letter}-3-published": Solver(
-        f"PF-ODE, {prediction} prediction, three evaluations as published: of order 2",
-        "MR Sampler",
+def _published(prediction: Parameterisation) -> Solver:
+    return replace(
+        _solver(False, prediction, 3),
+        summary=f"PF-ODE, {prediction} prediction, three evaluations as published: of order 2",
         order=2,
-        given=frozenset({"final_order"}),
+        published=True,
+        counterpart=f"{name(False, OTHER[prediction], 3)}-published",
         run=partial(
             mr_sampler, prediction=prediction, stochastic=False, order=3, moments=halved_third
         ),
     )
-    for letter, prediction in _PREDICTION.items()
-}
+
+
+# Data prediction first: it is the one that few evaluations are for.
+_PREDICTIONS: tuple[Parameterisation, ...] = ("data", "noise")
+
+SOLVERS = {
+    name(stochastic, prediction, order): _solver(stochastic, prediction, order)
+    for stochastic, orders in ORDERS.items()
+    for prediction in _PREDICTIONS
+    for order in orders
+} | {f"{name(False, kind, 3)}-published": _published(kind) for kind in _PREDICTIONS}

@@ -74,17 +74,21 @@ def pndm(
 
 SOLVERS = {
     "pndm": Solver(
+        "PNDM",
         "pseudo linear multistep after three pseudo Runge-Kutta steps",
         "PNDM",
         order=2,
+        prediction="noise",
         spacing="uniform-t",
         first=(4, 4, 4),
         run=partial(pndm, runge_kutta=True),
     ),
     "plms": Solver(
+        "PLMS",
         "pseudo linear multistep after one pseudo improved Euler step",
         "PNDM",
         order=2,
+        prediction="noise",
         spacing="uniform-t",
         first=(2,),
         run=partial(pndm, runge_kutta=False),

@@ -96,7 +96,8 @@ def rk45(
 
 SOLVERS = {
     "rk45": Solver(
-        "Dormand-Prince of order 5, its steps chosen to a tolerance",
+        "RK45",
+        "Dormand–Prince of order 5, its steps chosen to a tolerance",
         "Adaptive",
         order=5,
         evaluations=6,

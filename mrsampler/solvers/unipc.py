@@ -9,8 +9,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from mrsampler.solvers.interface import Model, Noise, Solver, State
-from mrsampler.solvers.mr import Parameterisation, coefficients, orders
+from mrsampler.solvers.interface import OTHER, Model, Noise, Parameterisation, Solver, State
+from mrsampler.solvers.mr import coefficients, orders
 from mrsampler.solvers.phi import Moments, moments
 from mrsampler.timesteps import Node
 
@@ -80,8 +80,12 @@ _FUNCTION = {"bh1": ("h", bh1), "bh2": ("e^h - 1", bh2)}
 
 SOLVERS = {
     f"unipc-{name}-{letter}-{order}": Solver(
+        "UniPC",
         f"predictor and corrector of order {order}, {prediction} prediction, B(h) = {formula}",
         "UniPC",
+        variant=f"{name}-{letter}-{order}",
+        prediction=prediction,
+        counterpart=f"unipc-{name}-{OTHER[prediction][0]}-{order}",
         # UniC-p's. (The first step, UniPC-1's of local error h^3, formally caps UniPC-3's order
         # at 3; there the noise hides it: from 160 to 320 evaluations 3.9 to 4.1 is measured.)
         order=order + 1,

@@ -24,7 +24,7 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.denoiser import Denoiser
 from mrsampler.networks import LightDenoiser
-from mrsampler.process import MeanRevertingSDE
+from mrsampler.processes import MeanRevertingSDE, Process, to_card
 from mrsampler.restorer import Restorer
 from mrsampler.training.config import TrainConfig
 from mrsampler.training.data import Batch, DegradedCrops, batch, read_photos
@@ -242,13 +242,7 @@ class Training:
             "architecture": "light-denoiser",
             "config": self.network.config,
             "target": self.config.target,
-            "process": {
-                "max_sigma": process.sigma_inf,
-                "schedule": process.schedule,
-                "num_steps": process.num_steps,
-                "eps": process.eps,
-                "zero_start": process.zero_start,
-            },
+            "process": to_card(process),
             "tasks": list(self.tasks),
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "training": {
@@ -266,12 +260,12 @@ class Training:
         }
 
 
-def _begun(config: TrainConfig) -> tuple[LightDenoiser, tuple[str, ...], MeanRevertingSDE]:
+def _begun(config: TrainConfig) -> tuple[LightDenoiser, tuple[str, ...], Process]:
     """The network, the tasks that its numbers stand for, and its process."""
     if config.start is None:
-        tasks, process = TASKS, MeanRevertingSDE()
-        reader = {"num_tasks": len(tasks), "blurred": [tasks.index(BLURRED)]}
-        return LightDenoiser(process, reader, target=config.target), tasks, process
+        begun = MeanRevertingSDE()
+        reader = {"num_tasks": len(TASKS), "blurred": [TASKS.index(BLURRED)]}
+        return LightDenoiser(begun, reader, target=config.target), TASKS, begun
     start = checkpoints.read(config.start)
     network, process = start.denoiser.network, start.process
     if not isinstance(network, LightDenoiser):

@@ -217,7 +217,7 @@ def playground(
 
     Args:
         density: two Gaussians, ring, two moons, spiral, checkerboard, or drawn by hand.
-        process: mean-reverting, VP or VE.
+        process: A kind in mrsampler.processes.PROCESSES, e.g. mean-reverting.
         solver: A name in mrsampler.SOLVERS.
         nfe: Evaluations of the exact score to spend at most.
         spacing: One of mrsampler.SPACINGS.

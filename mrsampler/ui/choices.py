@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from mrsampler import checkpoints, hub
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.restorer import OPTIMISED, Restorer
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.timesteps import SPACINGS
@@ -25,28 +23,6 @@ USUAL_SPACINGS = (OPTIMISED, "blend")
 MOST, MOST_ADAPTIVE = 100, 200
 """The NFE sliders' ends: RK45 needs about 90 at its default tolerance."""
 
-_STEMS = {
-    "mrs-ode": "MR Sampler ODE",
-    "mrs-sde": "MR Sampler SDE",
-    "dpm-solver++": "DPM-Solver++",
-    "dpm-solver": "DPM-Solver",
-    "unipc": "UniPC",
-    "deis": "DEIS",
-    "pndm": "PNDM",
-    "plms": "PLMS",
-    "ddim": "DDIM",
-    "euler-maruyama": "Euler\u2013Maruyama",
-    "adams-moulton": "Adams\u2013Moulton",
-    "rk45": "RK45",
-}
-_SYMBOLS = {
-    "sigma": "\u03c3",
-    "alpha": "\u03b1",
-    "lambda": "\u03bb",
-    "rho": "\u03c1",
-    "eta": "\u03b7",
-}
-
 Groups = list[dict[str, Any]]
 """What a menu lists: headings, each with options of a value, a short label and a whole text.
 
@@ -60,11 +36,8 @@ def offered(process: Process) -> dict[str, Solver]:
 
 
 def label(name: str) -> str:
-    """A solver's name for people: its method spelled out, what follows as in the registry."""
-    bare = name.removesuffix("-published")
-    stem = next((s for s in _STEMS if f"{bare}-".startswith(f"{s}-")), None)
-    people = f"{_STEMS[stem]} {bare[len(stem) + 1 :]}".strip() if stem else bare.capitalize()
-    return people if bare == name else f"{people}, published"
+    """A solver's name for people."""
+    return SOLVERS[name].label
 
 
 def cost(solver: Solver) -> str:
@@ -79,8 +52,8 @@ def solvers(process: Process) -> Groups:
     """The menu of solvers: a heading a family."""
     families: dict[str, Groups] = {}
     for name, solver in offered(process).items():
-        text = f"{label(name)}: {_what_it_is(solver)} \u00b7 {cost(solver)}"
-        option = {"value": name, "label": label(name), "text": text}
+        text = f"{solver.label}: {solver.summary} \u00b7 {cost(solver)}"
+        option = {"value": name, "label": solver.label, "text": text}
         families.setdefault(solver.family, []).append(option)
     return [{"heading": family, "options": options} for family, options in families.items()]
 
@@ -155,7 +128,7 @@ def placed(name: str, wanted: float, process: Process) -> int:
 
 def explained(name: str, nfe: float, process: Process) -> str:
     """What a solver is and what it makes of that many NFE."""
-    solver, what = SOLVERS[name], _sentence(_what_it_is(SOLVERS[name]))
+    solver, what = SOLVERS[name], _sentence(SOLVERS[name].summary)
     if solver.adaptive:
         return f"{what} Fails where that takes more NFE than it has."
     nfe, to_data = clipped(name, nfe, process), _to_data(process)
@@ -202,20 +175,11 @@ def _to_data(process: Process) -> bool:
     return process.lam(0.0) == math.inf
 
 
-def _what_it_is(solver: Solver) -> str:
-    return _written(re.sub(r", \d evaluations? a step$", "", solver.description))  # cost says it
-
-
 def _what(spacing: str) -> str:
     if spacing == OPTIMISED:
         return "fitted to this network, solver and NFE"
-    return _written((inspect.getdoc(SPACINGS[spacing]) or "").partition("\n")[0]).rstrip(".")
+    return SPACINGS[spacing].summary
 
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def _written(text: str) -> str:
-    """The library's plain ASCII with its Greek letters; not those in names: uniform-lambda."""
-    return re.sub(rf"(?<![-\w])({'|'.join(_SYMBOLS)})\b", lambda m: _SYMBOLS[m[0]], text)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mrsampler.metrics import rmse
 from mrsampler.problem import REFERENCE_NFE, REFERENCE_SOLVER
-from mrsampler.process import Process
+from mrsampler.processes import Process
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.ui import choices

@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mrsampler import processes
 from mrsampler.particles import BUDGETS, FRAMES, Ended, Particles
 from mrsampler.playground import DENSITIES, Density, points
-from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
+from mrsampler.processes import VPSDE, MeanRevertingSDE, Process
 from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.timesteps import SPACINGS, node
 from mrsampler.trajectory import Step
@@ -28,18 +29,14 @@ from mrsampler.ui.charts import chart, layout
 from mrsampler.ui.components import WEB, menu, web
 from mrsampler.ui.figures import BLUE, COLOURS, INK, VERMILION
 
-PROCESSES: dict[str, Process] = {
-    "mean-reverting": MeanRevertingSDE(max_sigma=0.4),
-    "VP": VPSDE(),
-    "VE": VESDE(0.01, 4.0),
-}
+PROCESSES: dict[str, Process] = {kind: processes.shown(kind) for kind in processes.PROCESSES}
 DRAWN = "drawn by hand"
 SOLVER = "mrs-ode-d-2"
 MOST_POINTS, MOST_PARTICLES = 200, 800
 REACH = 1.4
 """How far from the origin mu can be dragged, in each coordinate."""
 
-VIEW = {"mean-reverting": 1.8, "VP": 1.5, "VE": 1.5}
+VIEW = {kind: process.view.extent for kind, process in PROCESSES.items()}
 """Half of what is seen at t = 0: the density, and where mu can be."""
 
 WALK_SIGMA = 0.1
@@ -81,7 +78,7 @@ def _letters() -> list[list[float]]:
 
 DEFAULTS: dict[str, Any] = {
     "density": "two moons",
-    "process": "mean-reverting",
+    "process": MeanRevertingSDE.kind,
     "solver": SOLVER,
     "nfe": 8,
     "annealed": True,
@@ -257,7 +254,7 @@ def read(settings: Any) -> Scene:
     name = _one_of(given["density"], "The density", (*DENSITIES, DRAWN))
     low, high = choices.bounds(solver, PROCESSES[process])
     mu = (0.0, 0.0)
-    if process == "mean-reverting":
+    if PROCESSES[process].anchored:
         mu = _place(given["mu"], "\u03bc", REACH)
     drawn: tuple[tuple[float, float], ...] = ()
     if name == DRAWN:
@@ -500,16 +497,11 @@ def _seen(scene: Scene, steps: list[Step]) -> str:
 
 def rivals(solver: str) -> list[str]:
     """Two solvers to set beside one: the other parameterisation of the same order, and DDIM."""
-    stochastic, twin = SOLVERS[solver].stochastic, ""
-    if solver.startswith("mrs-"):
-        family, letter, order = solver.removesuffix("-published").rsplit("-", 2)
-        twin = f"{family}-{'n' if letter == 'd' else 'd'}-{order}"
-    usual = ("mrs-sde-d-2", "posterior", "euler-maruyama")
-    if not stochastic:
-        usual = (SOLVER, "ddim", "mrs-ode-n-2")
-    return [name for name in dict.fromkeys((twin, *usual)) if name in SOLVERS and name != solver][
-        :2
-    ]
+    usual = (SOLVER, "ddim", "mrs-ode-n-2")
+    if SOLVERS[solver].stochastic:
+        usual = ("mrs-sde-d-2", "posterior", "euler-maruyama")
+    twin = SOLVERS[solver].counterpart
+    return [name for name in dict.fromkeys((twin, *usual)) if name not in (None, solver)][:2]
 
 
 def errors(settings: dict[str, Any]) -> dict[str, Any]:
@@ -603,7 +595,7 @@ def _line(ends: dict[str, Any]) -> dict[str, Any]:
 
 def _tile(density: Density) -> str:
     """A small picture of a density, black on nothing, as a data URI."""
-    mixture = density.under(PROCESSES["VP"], torch.zeros(2, dtype=torch.float64))
+    mixture = density.under(VPSDE(), torch.zeros(2, dtype=torch.float64))
     axis = torch.linspace(-1.45, 1.45, 72, dtype=torch.float64)
     picture = mixture.picture(1e-3, axis, torch.zeros(2, dtype=torch.float64)).flip(0)
     alpha = (picture / picture.max()).sqrt().mul(255).byte().numpy()
@@ -647,7 +639,7 @@ def spacing_menu(solver: str) -> dict[str, Any]:
 
 def settled(process: str, solver: str, nfe: float | None) -> tuple[Any, ...]:
     """The menus, the NFE's bounds and Langevin's own knobs, once process, solver or NFE moved."""
-    process = process if process in PROCESSES else "mean-reverting"
+    process = process if process in PROCESSES else DEFAULTS["process"]
     if solver not in choices.offered(PROCESSES[process]):
         solver = SOLVER
     low, high = choices.bounds(solver, PROCESSES[process])
@@ -695,6 +687,7 @@ def build() -> None:
                 most=MOST_POINTS,
                 reach=REACH,
                 view=VIEW,
+                anchored=[kind for kind, process in PROCESSES.items() if process.anchored],
                 server_functions=[simulate, errors],
                 head=f"<style>{style}</style>",
                 **web("playground"),
@@ -730,6 +723,17 @@ def build() -> None:
     scene.lesson(_learn, None, [*shown, langevin], queue=False, **private)
 
 
+def _starts() -> str:
+    """Where the particles of each process start."""
+    anchored = [p.label for p in PROCESSES.values() if p.anchored]
+    others = [p.label for p in PROCESSES.values() if not p.anchored]
+    first = " and ".join(anchored)
+    return (
+        f"{first[:1].upper()}{first[1:]} start about \u03bc, which you can drag; "
+        f"{' and '.join(others)} about the origin."
+    )
+
+
 def _knobs(process: Process) -> tuple[list[Any], gr.Column]:
     """The controls in KNOBS' order, and the column of Langevin's own."""
     density = gr.HTML(
@@ -740,10 +744,10 @@ def _knobs(process: Process) -> tuple[list[Any], gr.Column]:
         **web("density"),
     )
     kind = gr.Radio(
-        list(PROCESSES),
+        [(process.label, kind) for kind, process in PROCESSES.items()],
         value=DEFAULTS["process"],
         label="Process",
-        info="Mean-reverting starts about \u03bc, which you can drag; VP and VE about the origin.",
+        info=_starts(),
     )
     solver = menu(
         "Particle solver",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mrsampler import checkpoints
 from mrsampler.examples import examples
+from mrsampler.solvers import mr
 from mrsampler.stability import Prediction
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given
@@ -33,10 +34,11 @@ from mrsampler.ui.session import QUEUE, Subject, arrival, load, subject
 from mrsampler.ui.turnstile import PACE
 
 SOLVERS: dict[str, dict[Prediction, str]] = {
-    f"{equation.upper()}, order {order}": {
-        prediction: f"mrs-{equation}-{prediction[0]}-{order}" for prediction in PREDICTIONS
+    f"{'SDE' if stochastic else 'ODE'}, order {order}": {
+        prediction: mr.name(stochastic, prediction, order) for prediction in PREDICTIONS
     }
-    for equation, order in (("ode", 1), ("ode", 2), ("ode", 3), ("sde", 1), ("sde", 2))
+    for stochastic, orders in mr.ORDERS.items()
+    for order in orders
 }
 # What the tab opens with: where the two differ most.
 SOLVER, NFE, MOST_NFE, SPACING, LARGEST_SIDE = "SDE, order 2", 10, 50, "uniform-lambda", 256

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, get_args
 
 import gradio as gr
 
-from mrsampler.solvers.mr import Parameterisation
+from mrsampler.solvers import mr
+from mrsampler.solvers.interface import Parameterisation
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui.charts import chart
 from mrsampler.ui.components import WEB
@@ -47,8 +47,11 @@ def chosen(
     ):
         if not isinstance(value, str) or value not in known:
             raise _refusal(f"{what} must be one of {', '.join(known)}; got {str(value)[:80]!r}.")
-    most = 3 if equation == "ODE" else 2
-    for what, number, high in (("The order", order, 3), ("The steps", nfe, MOST_STEPS)):
+    most = max(mr.ORDERS[equation == "SDE"])
+    for what, number, high in (
+        ("The order", order, max(mr.ORDERS[False])),
+        ("The steps", nfe, MOST_STEPS),
+    ):
         inside = isinstance(number, int | float) and 1 <= number <= high
         if not inside or number != int(number):
             raise _refusal(f"{what} must be a whole number from 1 to {high}.")
@@ -64,15 +67,14 @@ def shown(*values: Any) -> list[Any]:
     """All figures and their sentences; the last is the order's slider, which SDEs have to 2."""
     choice = chosen(*values)
     plots = [plot(choice) for plot in PLOTS.values()]
-    most = 3 if choice.equation == "ODE" else 2
+    most = max(mr.ORDERS[choice.stochastic])
     order = gr.update(maximum=most, value=choice.order)
     return [*(figure for figure, _ in plots), *(_sentence(text) for _, text in plots), order]
 
 
 def _sentence(text: str) -> str:
-    """The line under a plot, its numbers with a minus and not a hyphen."""
-    signed = re.sub(r"(?<![-\w])-(?=\d)", "\u2212", text)
-    return f'<p class="theory-says">{signed}</p>'
+    """The line under a plot."""
+    return f'<p class="theory-says">{text}</p>'
 
 
 def build() -> None:
@@ -112,7 +114,7 @@ def build() -> None:
 
 def _process(first: Choice) -> dict[str, Any]:
     radio = gr.Radio(
-        list(PROCESSES),
+        [(process.label, kind) for kind, process in PROCESSES.items()],
         value=first.process,
         label="The process",
         info="All plots on this page follow.",

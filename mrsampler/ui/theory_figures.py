@@ -10,20 +10,19 @@ from typing import Any
 
 import torch
 
+from mrsampler import processes
 from mrsampler.denoiser import Denoiser
 from mrsampler.playground import Mixture
-from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
-from mrsampler.solvers.mr import Coefficients, Parameterisation, coefficients, orders
+from mrsampler.processes import MeanRevertingSDE, Process, make
+from mrsampler.solvers import mr
+from mrsampler.solvers.interface import Parameterisation
+from mrsampler.solvers.mr import Coefficients, coefficients, orders
 from mrsampler.timesteps import SPACINGS, Node, timesteps
 from mrsampler.trajectory import trajectory
 from mrsampler.ui.charts import layout
 from mrsampler.ui.figures import BLUE, GREY, INK, VERMILION
 
-PROCESSES: dict[str, Process] = {
-    "mean-reverting": MeanRevertingSDE(),
-    "VP": VPSDE(),
-    "VE": VESDE(),
-}
+PROCESSES: dict[str, Process] = {kind: make(kind) for kind in processes.PROCESSES}
 COLOURS: dict[Parameterisation, str] = {"noise": VERMILION, "data": BLUE}
 PALER: dict[Parameterisation, tuple[str, str, str]] = {
     "noise": (VERMILION, "#e99a5f", "#f4cdb0"),
@@ -31,20 +30,15 @@ PALER: dict[Parameterisation, tuple[str, str, str]] = {
 }
 """Of the newest evaluation and the two before it."""
 
-# Of the paths in one dimension: small enough to see both ends of VE at once.
-_PATHS: dict[str, Process] = {
-    "mean-reverting": MeanRevertingSDE(0.4),
-    "VP": VPSDE(),
-    "VE": VESDE(0.01, 3.0),
-}
-_ANCHOR = {"mean-reverting": 0.2, "VP": 0.0, "VE": 0.0}
+_ANCHOR = 0.2
+"""mu of the paths in one dimension, of a process that has one."""
 
 
 @dataclass(frozen=True)
 class Choice:
     """What the reader has chosen: a process, and a MR Sampler with its steps."""
 
-    process: str = "mean-reverting"
+    process: str = MeanRevertingSDE.kind
     equation: str = "ODE"
     prediction: Parameterisation = "data"
     order: int = 2
@@ -58,7 +52,7 @@ class Choice:
     @property
     def solver(self) -> str:
         """Its name in SOLVERS."""
-        return f"mrs-{self.equation.lower()}-{self.prediction[0]}-{self.order}"
+        return mr.name(self.stochastic, self.prediction, self.order)
 
     @property
     def nodes(self) -> list[Node]:
@@ -103,14 +97,16 @@ def schedule(choice: Choice) -> Plot:
     )
     sentence = (
         f"From t = 0 to {process.T:g}: \u03b1 from {alpha[0]:.4g} to {alpha[-1]:.3g}, \u03c3 from "
-        f"{sigma[0]:.2g} to {sigma[-1]:.3g}, \u03bb from {lam[0]:.2f} to {lam[-1]:.2f}."
+        f"{sigma[0]:.2g} to {sigma[-1]:.3g}, \u03bb from {_number(lam[0].item(), '.2f')} to "
+        f"{_number(lam[-1].item(), '.2f')}."
     )
     return figure, sentence
 
 
 def paths(choice: Choice) -> Plot:
     """Paths of the PF-ODE and of the reverse-time SDE in one dimension, over lambda."""
-    process, anchor = _PATHS[choice.process], _ANCHOR[choice.process]
+    process = processes.shown(choice.process)
+    anchor = _ANCHOR if process.anchored else 0.0
     means = torch.tensor([[-0.7], [0.6]], dtype=torch.float64) - anchor
     denoiser = Denoiser(Mixture(process, means, spread=0.05))
     generator = torch.Generator().manual_seed(3)
@@ -250,10 +246,10 @@ def history(choice: Choice) -> Plot:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     middle = table[choice.nfe // 2]
-    numbers = ", ".join(f"{w:.3g}" for w in middle.history)
+    numbers = ", ".join(_number(weight) for weight in middle.history)
     noise = f" and {middle.noise:.2g} of fresh noise" if choice.stochastic else ""
     sentence = (
-        f"{choice.solver}, step {choice.nfe // 2 + 1}: {middle.y:.3g} of y, {numbers} of the "
+        f"{choice.solver}, step {choice.nfe // 2 + 1}: {_number(middle.y)} of y, {numbers} of the "
         f"predicted {choice.prediction}, newest first{noise}."
     )
     return figure, sentence
@@ -318,6 +314,12 @@ PLOTS = {
 
 def _colour(prediction: str) -> str:
     return COLOURS["noise" if prediction == "noise" else "data"]
+
+
+def _number(value: float, form: str = ".3g") -> str:
+    """With a minus and not a hyphen."""
+    sign = "\u2212" if value < 0 else ""
+    return f"{sign}{abs(value):{form}}"
 
 
 def _short(values: Sequence[float | None]) -> list[float | None]:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         rows = OVERHEAD.print(overhead(repeats=args.repeats), len(PAIRS) * len(SIDES), "pair")
     except ImportError:
-        raise CommandError("this compares with diffusers: pip install diffusers") from None
+        raise CommandError('this compares with diffusers: pip install "mrsampler[bench]"') from None
     if args.out is not None:
         OVERHEAD.write(args.out, rows, {"threads": torch.get_num_threads()})
     return 0

@@ -187,7 +187,7 @@ def _measure(bench: Speedup, units: Sequence[Unit], record: Record, title: str) 
 def _check_samplers(args: argparse.Namespace) -> None:
     from mrsampler import SOLVERS
     from mrsampler.bench.speedup_plan import NFES
-    from mrsampler.process import MeanRevertingSDE
+    from mrsampler.processes import MeanRevertingSDE
     from mrsampler.timesteps import SPACINGS
 
     for name in args.solvers or ():

@@ -278,7 +278,7 @@ function settle(state) {
   page.dataset.state = state;
   const idle = !scene || state === 'empty';
   for (const control of [play, scrub, single, back]) control.disabled = idle;
-  handle.hidden = settings.process !== 'mean-reverting' || idle;
+  handle.hidden = !props.anchored.includes(settings.process) || idle;
   pen.hidden = settings.density !== props.drawn;
   for (const button of pen.querySelectorAll('button')) button.disabled = !settings.points.length;
   page.classList.toggle('pens', settings.density === props.drawn);
