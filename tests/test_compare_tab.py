@@ -574,7 +574,7 @@ def test_the_sheet_fills_in_without_a_jump_and_the_curves_with_it(page, slow):
     wait_for(page, "finished")
     assert done(page) == 10 and boxes(page) == before
     lines = page.evaluate("document.querySelector('.plot').data.map(t => t.x.length)")
-    assert lines == [2] * 15, "five samplers in three plots, a point an NFE"
+    assert lines == [2] * 20, "five samplers in four plots, a point an NFE"
     page.get_by_role("button", name="seconds").first.click()
     seconds = page.evaluate("document.querySelector('.plot').data[0].x")
     assert all(0 < value < 60 for value in seconds) and seconds != [2, 3]
