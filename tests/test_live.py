@@ -192,7 +192,7 @@ def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_
     assert [still.nfe for still in stills if still.of_x.swd is not None] == [100]
     assert [still.nfe for still in stills if still.of_x.st_lpips is not None] == [100]
     assert all(still.of_x0.st_lpips is None for still in stills[1:]), "the sample alone is worth it"
-    for still, before in zip(stills, live, strict=True):
+    for still, before in zip(stills, drawn, strict=True):
         assert still.of_x.psnr == before.of_x.psnr
     sample = stills[-1]
     assert sample.of_x.ssim == pytest.approx(ssim(sample.x.image, TRUTH))
