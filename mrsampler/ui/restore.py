@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from mrsampler import checkpoints
-from mrsampler.degradations import REGISTRY
 from mrsampler.examples import ASSETS, examples
-from mrsampler.size import OWN, result
+from mrsampler.size import OWN, is_local, result
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
 from mrsampler.ui.components import PLOTLY, SEND, arrival_line, as_text, menu, panel, served, web
@@ -194,7 +193,7 @@ def run(
                 PACE.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
             finished = all(result.done for result in moment.results)
             sample: Tensor | None = None  # of the photo itself, where that takes another run
-            alone = size == OWN and REGISTRY[task].local and shown.scaled
+            alone = size == OWN and is_local(task) and shown.scaled
             if finished and alone:
                 stop = _stops[visitor] = threading.Event()  # the race has set its own
                 for told, sample in own_size(checkpoint, shown, task, entrants[0], seed):
