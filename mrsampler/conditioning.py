@@ -52,7 +52,7 @@ class TaskReading:
             return {"task": number}
         weight = next(self._network.parameters())
         mu = image[None].to(weight.device, weight.dtype, memory_format=torch.channels_last)
-        if max(mu.shape[-2:]) > self._tile:
+        if max(mu.shape[-2:]) > self._tile and hasattr(self._network, "whole"):
             return {"task": number, **read_by_tiles(self._network, mu, number, self._tile)}
         return {"task": number, **self._network.of_photo(mu, number)}
 

@@ -8,6 +8,7 @@ from mrsampler.networks.daclip import DACLIPImageEncoder
 from mrsampler.networks.irsde_unet import IRSDEUNet
 from mrsampler.networks.light_denoiser import LightDenoiser
 from mrsampler.networks.reader import Reader
+from mrsampler.networks.residual_unet import ResidualUNet
 from mrsampler.processes import Process
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "IRSDEUNet",
     "LightDenoiser",
     "Reader",
+    "ResidualUNet",
     "build",
 ]
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "light-denoiser": LightDenoiser,
+    "residual-unet": ResidualUNet,
     "irsde-unet": IRSDEUNet,
 }
 ENCODERS = {"daclip": DACLIPImageEncoder}

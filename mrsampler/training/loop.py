@@ -23,7 +23,7 @@ from mrsampler.bench.quality import quality
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.denoiser import Denoiser
-from mrsampler.networks import LightDenoiser
+from mrsampler.networks import LightDenoiser, ResidualUNet
 from mrsampler.processes import MeanRevertingSDE, Process, to_card
 from mrsampler.restorer import Restorer
 from mrsampler.training.config import TrainConfig
@@ -268,6 +268,10 @@ def _begun(config: TrainConfig) -> tuple[LightDenoiser, tuple[str, ...], Process
         return LightDenoiser(begun, reader, target=config.target), TASKS, begun
     start = checkpoints.read(config.start)
     network, process = start.denoiser.network, start.process
+    if isinstance(network, ResidualUNet):
+        read = network.reader()
+        network = LightDenoiser(process, read.config, target=config.target)
+        network.reader.load_state_dict(read.state_dict())
     if not isinstance(network, LightDenoiser):
         raise ValueError(f"{config.start} is of another architecture: it cannot be trained here")
     for task in config.only + config.favour:
