@@ -197,7 +197,7 @@ def served(label, build):
     with gr.Blocks(fill_width=True, analytics_enabled=False) as demo:
         gr.HTML(**web("header"))
         with gr.Tab(label):
-            build()
+            build(demo)
     _, url, _ = demo.queue().launch(
         prevent_thread_lock=True,
         quiet=True,

@@ -41,30 +41,6 @@ def page(browser, address):
         yield page
 
 
-def frames_asked_for(page):
-    """How many frames of the screen the page asks for in a second."""
-    devtools, events, ended = page.context.new_cdp_session(page), [], []
-    devtools.on("Tracing.dataCollected", lambda data: events.extend(data["value"]))
-    devtools.on("Tracing.tracingComplete", lambda data: ended.append(data))
-    kinds = "devtools.timeline,disabled-by-default-devtools.timeline"
-    devtools.send("Tracing.start", {"categories": kinds})
-    page.wait_for_timeout(1000)
-    devtools.send("Tracing.end")
-    while not ended:
-        page.wait_for_timeout(20)
-    devtools.detach()
-    names = [event["name"] for event in events]
-    assert "RunTask" in names, "nothing was traced"
-    return names.count("FireAnimationFrame")
-
-
-def test_a_page_at_rest_asks_for_no_frame_of_the_screen(page):
-    """Gradio's own loader would for ever: see ui/loader.py."""
-    wait_for_recording(page)  # the first test: a tab that shows a plot in 3-D would be counted
-    # What moves as a page opens comes to rest within seconds.
-    assert any(frames_asked_for(page) <= 2 for _ in range(15))
-
-
 def slide(page, label, value):
     """Sets a slider through its number box."""
     box = page.get_by_label(f"number input for {label}", exact=True)

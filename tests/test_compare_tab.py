@@ -426,6 +426,9 @@ def test_what_is_best_in_distortion_and_in_perception_is_named(network):
     assert compare.verdict(made) == "", "none is best"
 
 
+GONE = {"path": "/nowhere/photo.png", "meta": {"_type": "gradio.FileData"}}
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -444,7 +447,9 @@ def test_what_is_best_in_distortion_and_in_perception_is_named(network):
         ({"spacing": "even"}, "The spacing must be one of usual, fitted, uniform-lambda"),
         ({"seed": -1}, "The seed must be a whole number"),
         ({"checkpoint": "/etc/passwd"}, "There is no checkpoint"),
-        ({"upload": "/nowhere/photo.png"}, "no longer there"),
+        ({"upload": GONE}, "no longer there"),
+        ({"upload": "/etc/passwd"}, "must be an uploaded file"),
+        ({"upload": {"path": "/etc/passwd"}}, "must be an uploaded file"),
     ],
 )
 def test_what_cannot_be_run_is_refused_with_a_sentence(network, wrong, sentence):

@@ -23,7 +23,7 @@ from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
 from mrsampler.ui import choices, given
 from mrsampler.ui import compare as sheets
 from mrsampler.ui import playground as scenes
-from mrsampler.ui.files import save, save_bytes
+from mrsampler.ui.files import save, save_bytes, uploaded
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -294,16 +294,18 @@ def _whole(name: str, number: Any, low: int, high: int) -> None:
         raise _refusal(f"{name} must be a whole number; got {number!r}.")
 
 
-def _upload(image: Any) -> str:
-    # Without `meta` gradio would not look whether the file is an upload.
-    if not isinstance(image, dict) or image.get("meta") != {"_type": "gradio.FileData"}:
-        raise _refusal("image must be an uploaded file.")
-    return image["path"]
+def _upload(image: Any) -> dict[str, Any]:
+    try:
+        if uploaded(image):
+            return image
+    except ValueError:
+        pass
+    raise _refusal("image must be an uploaded file.")
 
 
 def _photo(image: Any) -> Photo:
     try:
-        return photo.read(_upload(image))
+        return photo.read(_upload(image)["path"])
     except FileNotFoundError:
         raise _refusal("The uploaded file is no longer there.") from None
 
@@ -342,20 +344,19 @@ ENDPOINTS: tuple[tuple[str, Callable[..., Any], dict[str, str]], ...] = (
 )
 
 
-def build() -> None:
-    """Adds the endpoints, inside a Blocks context, with their parameters documented."""
-    page = gr.context.Context.root_block
-    assert page is not None
+def build(page: gr.Blocks) -> None:
+    """Adds the endpoints, inside the page's Blocks context, with their parameters documented."""
     for name, function, results in ENDPOINTS:
         # Those that take turns have their own line.
         limit = None if function in (restore, compare) else 4
         event = gr.api(function, api_name=name, concurrency_limit=limit)
-        built = page.fns[event["id"]]
         _, words, _ = gr.utils.get_function_description(function)
         # gradio names the parameters of gr.api "1st", "2nd" and leaves their descriptions out.
-        for block, (label, text) in zip(built.inputs, words.items(), strict=True):
-            block.label = label
-            block._api_info = {**block._api_info, "additional_description": text}
-        for block, (label, text) in zip(built.outputs, results.items(), strict=True):
-            block.label = label
-            block._api_info = {**block._api_info, "description": text}
+        for ids, texts, kind in (
+            (event["inputs"], words, "additional_description"),
+            (event["outputs"], results, "description"),
+        ):
+            for part, (label, text) in zip(ids, texts.items(), strict=True):
+                block = page.blocks[part]
+                block.label = label
+                block.api_info()[kind] = text

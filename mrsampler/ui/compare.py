@@ -7,13 +7,11 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from mrsampler import checkpoints
-from mrsampler.examples import examples
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
@@ -114,7 +112,7 @@ class Asked:
 def asked(
     visitor: str,
     example: int,
-    upload: str | None,
+    upload: Any,
     mode: str,
     task: str,
     severity: float,
@@ -143,7 +141,7 @@ def asked(
     truth = "" if shown.truth is None else digest(shown.truth)
     key = Key(checkpoint, task, seed, digest(shown.degraded), truth, (width, height))
     title = {
-        "photo": Path(upload).name if upload else examples()[example].file,
+        "photo": given.name(example, upload),
         "task": task,
         "severity": f"{severity:g}" if clean else "",
         "seed": f"{seed}",
@@ -485,8 +483,8 @@ def spacing_groups() -> choices.Groups:
     ]
 
 
-def build() -> None:
-    """Lays out the tab, inside a Blocks context."""
+def build(page: gr.Blocks) -> None:
+    """Lays out the tab, inside the page's Blocks context."""
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     style = (WEB / "compare.page.css").read_text(encoding="utf-8")
     head = f'<style>{style}</style><script src="{served(PLOTLY)}"></script>'
@@ -610,8 +608,6 @@ def build() -> None:
     halt.click(stop, None, None, queue=False, **quietly)
     sheet.want(parcel, None, box, **quietly)
     box.change(None, box, None, js=SEND)
-    page = gr.context.Context.root_block
-    assert page is not None
     page.unload(forget)
 
 

@@ -6,13 +6,12 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 import orjson
 import plotly
-from gradio.data_classes import FileData, GradioRootModel
 
 WEB = Path(__file__).parent / "web"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -74,12 +73,6 @@ def _text(value: Any) -> Any:
     return orjson.dumps(value).decode()
 
 
-class Upload(GradioRootModel):
-    """What the drop zone holds: a checked upload, or nothing ("" is the browser's null)."""
-
-    root: FileData | Literal[""] | None
-
-
 def menu(title: str, info: str, value: str, **state: Any) -> gr.HTML:
     """A native menu with headings, which a gr.Dropdown has not.
 
@@ -100,15 +93,8 @@ def arrival_line(menu: str) -> gr.HTML:
 
 
 def photo_drop() -> gr.HTML:
-    """A drop zone that hands over the path of the untouched upload, or None.
-
-    The data model makes gradio refuse a path that it did not upload itself. A subclass would say
-    the same, but makes gradio write a stub file beside this one.
-    """
-    zone = gr.HTML(**web("drop"))
-    zone.data_model = Upload
-    zone.preprocess = lambda payload: payload.root.path if payload and payload.root else None  # type: ignore
-    return zone
+    """A drop zone whose value is the untouched upload, a dict that `files.uploaded` checks."""
+    return gr.HTML(**web("drop"))
 
 
 SEND = (

@@ -6,6 +6,7 @@ import contextlib
 import io
 import secrets
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -24,6 +25,19 @@ def save_bytes(content: bytes, name: str) -> str:
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
     return str(folder / name)
+
+
+def uploaded(value: Any) -> str | None:
+    """The path of an upload in gradio's terms, a dict; None for nothing ("" is a browser's null).
+
+    Raises ValueError for what gradio has not checked to be an upload of its own: without `meta` it
+    does not look.
+    """
+    if not value:
+        return None
+    if not isinstance(value, dict) or value.get("meta") != {"_type": "gradio.FileData"}:
+        raise ValueError("a photo must be an uploaded file.")
+    return value["path"]
 
 
 def discard(path: str) -> None:

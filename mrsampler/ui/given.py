@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -12,6 +13,7 @@ from mrsampler.examples import examples
 from mrsampler.photo import Photo, PhotoError
 from mrsampler.ui.components import photo_drop, web
 from mrsampler.ui.examples import example_photo, thumbnails
+from mrsampler.ui.files import uploaded
 
 CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
 
@@ -79,16 +81,22 @@ def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
     return index, None, example.task, example.severity, DAMAGED if example.damaged else CLEAN
 
 
-def read(example: int, upload: str | None) -> Photo:
-    """The upload, or the example where there is none. Raises gr.Error with a sentence."""
+def read(example: int, upload: Any) -> Photo:
+    """The drop zone's upload, or the example without one. Raises gr.Error with a sentence."""
     try:
-        return photo.read(upload) if upload else example_photo(example)
+        path = uploaded(upload)
+        return photo.read(path) if path else example_photo(example)
     except PhotoError as error:
         raise gr.Error(str(error), print_exception=False) from None
     except OSError:
         raise gr.Error(
             "The uploaded photo is no longer there; please choose it again.", print_exception=False
         ) from None
+
+
+def name(example: int, upload: Any) -> str:
+    """The file's name, which for an upload is its owner's."""
+    return Path(upload["path"]).name if upload else examples()[example].file
 
 
 def whole(value: Any, name: str, low: int, high: int) -> int:

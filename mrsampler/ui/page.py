@@ -6,14 +6,22 @@ import os
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
 from threadpoolctl import threadpool_limits
 
-from mrsampler.ui import api, compare, playground, restore, session, stability, theme, theory
+from mrsampler.ui import (
+    api,
+    compare,
+    gradio_private,
+    playground,
+    restore,
+    session,
+    stability,
+    theme,
+    theory,
+)
 from mrsampler.ui.components import PLOTLY, web
 from mrsampler.ui.examples import attribution
 from mrsampler.ui.hardware import share_cores
-from mrsampler.ui.loader import QuietLoader
 
 ABOUT = """
 ### What you see
@@ -40,7 +48,7 @@ MAX_QUEUE = 64
 """Runs that may wait at once, whichever tab or endpoint they are of."""
 
 LOOK_EVERY = 0.02
-"""Seconds between two looks for work: at gradio's own thousandth it takes a twentieth of a core."""
+"""Seconds between two looks for work."""
 
 
 def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
@@ -58,20 +66,20 @@ def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
     ) as demo:
         gr.HTML(**web("header"))
         with gr.Tab("Restore"):
-            restore.build()
+            restore.build(demo)
         with gr.Tab("Compare"):
-            compare.build()
+            compare.build(demo)
         with gr.Tab("Stability"):
-            stability.build()
+            stability.build(demo)
         with gr.Tab("Playground"):
-            playground.build()
+            playground.build(demo)
         with gr.Tab("How it works"):
-            theory.build()
+            theory.build(demo)
         with gr.Tab("About"):
             gr.Markdown(ABOUT + attribution(), elem_id="about")
-        api.build()
+        api.build(demo)
     demo.queue(default_concurrency_limit=8)
-    demo._queue.sleep_when_free = LOOK_EVERY
+    gradio_private.look_for_work_every(demo, LOOK_EVERY)
     return demo
 
 
@@ -96,7 +104,6 @@ def launch(
 
     threadpool_limits(1, "blas")
     demo = build(max_queue)
-    more = options.pop("app_kwargs", None) or {}
     demo.launch(
         server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=port or int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
@@ -109,6 +116,5 @@ def launch(
         max_file_size="100mb",
         ssr_mode=False,
         enable_monitoring=False,
-        app_kwargs=more | {"middleware": [*more.get("middleware", []), Middleware(QuietLoader)]},
         **options,
     )

@@ -676,8 +676,8 @@ def _learn(event: gr.EventData) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def build() -> None:
-    """Lays out the tab, inside a Blocks context."""
+def build(page: gr.Blocks) -> None:
+    """Lays out the tab, inside the page's Blocks context."""
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     process = PROCESSES[DEFAULTS["process"]]
     style = (WEB / "playground.page.css").read_text(encoding="utf-8")

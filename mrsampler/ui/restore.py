@@ -9,13 +9,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import torch
 
-from mrsampler.examples import ASSETS, examples
+from mrsampler.examples import ASSETS
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
@@ -97,7 +96,7 @@ def _subject(
 
 def preview(
     example: int,
-    upload: str | None,
+    upload: Any,
     mode: str,
     task: str,
     severity: float,
@@ -126,7 +125,7 @@ def _pins(request: gr.Request, of: str) -> tuple[list[Pin], str | None]:
 
 def run(
     example: int,
-    upload: str | None,
+    upload: Any,
     mode: str,
     task: str,
     severity: float,
@@ -165,7 +164,7 @@ def run(
             entrant(restorer, "b", baseline, baseline_nfe),
         ]
         settings = Settings(
-            photo=Path(upload).name if upload else f"assets/examples/{examples()[example].file}",
+            photo=f"{'' if upload else 'assets/examples/'}{given.name(example, upload)}",
             example=None if upload else example,
             clean=mode == CLEAN,
             task=task,
@@ -455,7 +454,7 @@ def _linked(request: gr.Request) -> tuple[Any, ...]:
 
 def _preview_linked(
     example: int,
-    upload: str | None,
+    upload: Any,
     mode: str,
     task: str,
     severity: float,
@@ -473,8 +472,8 @@ def recording() -> str:
     return served(RECORDING) if RECORDING.exists() else ""
 
 
-def build() -> None:
-    """Lays out the tab, inside a Blocks context."""
+def build(page: gr.Blocks) -> None:
+    """Lays out the tab, inside the page's Blocks context."""
     restorer = load(default_checkpoint())
     # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
     # every frame of the screen while it waits, on the cores that the network needs.
@@ -670,8 +669,6 @@ def build() -> None:
     sent.failure(
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
     )
-    page = gr.context.Context.root_block
-    assert page is not None
     page.load(None, None, None, js=TITLED)
     page.load(
         _linked,

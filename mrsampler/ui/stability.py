@@ -112,7 +112,7 @@ def setup(shown: Subject) -> dict[str, Any]:
 
 def preview(
     example: int,
-    upload: str | None,
+    upload: Any,
     mode: str,
     task: str,
     severity: float,
@@ -139,7 +139,7 @@ def figures(steps: Steps, checkpoint: str) -> dict[str, Any]:
 
 def _subject(
     example: int,
-    upload: str | None,
+    upload: Any,
     mode: str,
     task: str,
     severity: float,
@@ -153,7 +153,7 @@ def _subject(
 
 def run(
     example: int,
-    upload: str | None,
+    upload: Any,
     mode: str,
     task: str,
     severity: float,
@@ -213,8 +213,8 @@ def stop(request: gr.Request) -> None:
         event.set()
 
 
-def build() -> None:
-    """Lays out the tab, inside a Blocks context."""
+def build(page: gr.Blocks) -> None:
+    """Lays out the tab, inside the page's Blocks context."""
     first = examples()[0]
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with gr.Row(elem_id="stability"):
@@ -325,8 +325,6 @@ def build() -> None:
     # A full line leaves no last word.
     running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
-    page = gr.context.Context.root_block
-    assert page is not None
     page.unload(stop)
 
 

@@ -75,8 +75,8 @@ def _sentence(text: str) -> str:
     return f'<p class="theory-says">{signed}</p>'
 
 
-def build() -> None:
-    """Lays out the tab, inside a Blocks context."""
+def build(page: gr.Blocks) -> None:
+    """Lays out the tab, inside the page's Blocks context."""
     first, style = Choice(), (WEB / "theory.page.css").read_text(encoding="utf-8")
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     charts: list[gr.HTML] = []
