@@ -39,7 +39,7 @@ from mrsampler import examples
 from mrsampler.ui import components, restore, theme
 assert len(examples.examples()) == 10 and all(e.path.exists() for e in examples.examples())
 assert restore.RECORDING.exists() and "#rail" in theme.head()
-assert set(components.web("stage")) >= {"html_template", "css_template", "js_on_load"}
+assert set(components.web("restore/stage")) >= {"html_template", "css_template", "js_on_load"}
 """
     environment = os.environ | {"PYTHONPATH": str(installed)}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)

@@ -22,9 +22,8 @@ def chart(
     `label` describes it for those who cannot see it. Raises no error for an empty one: it waits.
     Pointing at a point marks those of the same customdata in the other charts of its `group`.
     """
-    script = f'<script src="{served(PLOTLY)}"></script>'
     named: dict[str, Any] = {"name": name, "label": label, "group": group}
-    return gr.HTML(figure, head=script, **named, **web("chart"), **options)
+    return gr.HTML(figure, plotly=served(PLOTLY), **named, **web("parts/chart"), **options)
 
 
 def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -17,14 +17,13 @@ from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given, session
 from mrsampler.ui.components import (
-    PLOTLY,
     SEND,
-    WEB,
     arrival_line,
     as_text,
     menu,
     panel,
-    served,
+    style,
+    tell,
     web,
 )
 from mrsampler.ui.contact import contact_sheet
@@ -486,8 +485,6 @@ def spacing_groups() -> choices.Groups:
 def build(page: gr.Blocks) -> None:
     """Lays out the tab, inside the page's Blocks context."""
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    style = (WEB / "compare.page.css").read_text(encoding="utf-8")
-    head = f'<style>{style}</style><script src="{served(PLOTLY)}"></script>'
     restorer = load(default_checkpoint())
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="compare-rail", scale=0, min_width=0):
@@ -498,7 +495,7 @@ def build(page: gr.Blocks) -> None:
                     groups=choices.solvers(restorer.process),
                     styles=STYLES,
                     elem_classes="folds",
-                    **web("compare.picker"),
+                    **web("compare/picker", "input"),
                 )
                 nfes = gr.Textbox(
                     NFES,
@@ -552,7 +549,7 @@ def build(page: gr.Blocks) -> None:
                     go = gr.Button("Run", variant="primary", elem_id="compare-run")
                     halt = gr.Button("Stop", variant="stop", elem_id="compare-stop")
         with gr.Column(elem_id="compare-stage"):
-            sheet = panel("compare", head=head)
+            sheet = panel("compare/sheet", "opened", "want", head=style("compare/page.css"))
             box = gr.File(visible="hidden")
 
     settings = [
@@ -600,17 +597,12 @@ def build(page: gr.Blocks) -> None:
         settings,
         [sheet, price],
         concurrency_limit=None,
-        js=f"(...all) => {{ {_tell('asked')}; return all; }}",
+        js=f"(...all) => {{ {tell('#compare', 'asked')}; return all; }}",
         **quietly,
     )
     # A full line leaves no last word.
-    running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
+    running.failure(None, None, None, js=f"() => {{ {tell('#compare', 'failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
     sheet.want(parcel, None, box, **quietly)
     box.change(None, box, None, js=SEND)
     page.unload(forget)
-
-
-def _tell(what: str) -> str:
-    """Script that tells the sheet something."""
-    return f"document.querySelector('#compare').dispatchEvent(new CustomEvent('{what}'))"

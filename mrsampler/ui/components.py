@@ -1,9 +1,10 @@
-"""The page's own components: HTML, CSS and JavaScript from web/, as gradio components."""
+"""The page's own components: HTML, CSS and JavaScript of a folder, as gradio components."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,17 @@ import gradio as gr
 import orjson
 import plotly
 
-WEB = Path(__file__).parent / "web"
+HERE = Path(__file__).parent
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+MODULES = sorted(HERE.glob("*/*.js"))
+SERVED = [PLOTLY, *MODULES]
+"""The scripts, as they are: the browser loads what it needs by the modules' imports."""
+
+_MOUNT = """\
+import(new URL({module}, document.baseURI)).then(({{ default: mount }}) =>
+  mount({{ element, props, trigger, watch, upload, server }}), console.error);
+// The events it triggers: {events}.
+"""
 
 
 def served(path: Path) -> str:
@@ -22,30 +32,40 @@ def served(path: Path) -> str:
     return f"gradio_api/file={quote(str(path))}"
 
 
-def web(name: str, *scripts: str) -> dict[str, Any]:
-    """The keyword arguments of gr.HTML for web/NAME.html, .css and .js.
+def text(name: str) -> str:
+    """A text beside the tabs' modules, as "theory/theory.md"."""
+    return (HERE / name).read_text(encoding="utf-8")
 
-    More `scripts` of web/ run after its own, in one scope with it.
+
+def style(name: str) -> str:
+    """A style sheet as a `head`: gradio rewrites what is given to it as css."""
+    return f"<style>{text(name)}</style>"
+
+
+def web(name: str, *events: str) -> dict[str, Any]:
+    """The keyword arguments of gr.HTML for NAME.html, .css and .js, as "restore/stage".
+
+    The script is a module whose default export is called with what gradio gives to scripts; gradio
+    has to be told the `events` that it triggers.
     """
-    parts = {"html_template": ".html", "css_template": ".css", "js_on_load": ".js"}
     found = {
         argument: path.read_text(encoding="utf-8")
-        for argument, suffix in parts.items()
-        if (path := WEB / f"{name}{suffix}").exists()
+        for argument, suffix in (("html_template", ".html"), ("css_template", ".css"))
+        if (path := HERE / f"{name}{suffix}").exists()
     }
-    if scripts:
-        more = [(WEB / f"{script}.js").read_text(encoding="utf-8") for script in scripts]
-        found["js_on_load"] = "\n".join([found["js_on_load"], *more])
+    if (module := HERE / f"{name}.js").exists():
+        named = ", ".join(f"'{event}'" for event in events)
+        found["js_on_load"] = _MOUNT.format(module=json.dumps(served(module)), events=named)
     return {"apply_default_css": False, "padding": False, **found}
 
 
-def panel(name: str, *scripts: str, value: Any = None, **options: Any) -> gr.HTML:
+def panel(name: str, *events: str, value: Any = None, **options: Any) -> gr.HTML:
     """`web` as a component whose value is JSON text: what fills it comes `as_text`.
 
     Gradio compares, clones and makes reactive every number of a nested value, which takes three
     times as long as drawing them.
     """
-    return gr.HTML(_text(value), **options, **web(name, *scripts))
+    return gr.HTML(_text(value), plotly=served(PLOTLY), **options, **web(name, *events))
 
 
 def as_text(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +101,8 @@ def menu(title: str, info: str, value: str, **state: Any) -> gr.HTML:
     `state` is what gr.update may change later: groups, detail (a line under it), disabled, and
     fallback, which is picked while the visitor has picked nothing or what is no longer listed.
     """
-    return gr.HTML(value, title=title, info=info, **({"disabled": False} | state), **web("menu"))
+    module = web("parts/menu", "input", "opened", "linked")
+    return gr.HTML(value, title=title, info=info, **({"disabled": False} | state), **module)
 
 
 def arrival_line(menu: str) -> gr.HTML:
@@ -89,12 +110,12 @@ def arrival_line(menu: str) -> gr.HTML:
 
     `menu` is the id of the checkpoints' menu.
     """
-    return gr.HTML(None, menu=menu, elem_classes="arrival-line", **web("arrival"))
+    return gr.HTML(None, menu=menu, elem_classes="arrival-line", **web("parts/arrival"))
 
 
 def photo_drop() -> gr.HTML:
     """A drop zone whose value is the untouched upload, a dict that `files.uploaded` checks."""
-    return gr.HTML(**web("drop"))
+    return gr.HTML(**web("parts/drop", "photo"))
 
 
 SEND = (
@@ -105,3 +126,8 @@ SEND = (
 
 At the `success` of what fills it the browser may not have the file yet.
 """
+
+
+def tell(tab: str, what: str) -> str:
+    """Script that tells a tab's modules something: "asked" of a run, or "failed"."""
+    return f"document.querySelector('{tab}').dispatchEvent(new CustomEvent('{what}'))"

@@ -39,7 +39,7 @@ def controls() -> Given:
     first = examples()[0]
     example = gr.State(0)
     drop = photo_drop()
-    row = gr.HTML(value=thumbnails(), picked=0, **web("examples"))
+    row = gr.HTML(value=thumbnails(), picked=0, **web("parts/examples", "pick"))
     mode = gr.Radio(
         [CLEAN, DAMAGED],
         value=CLEAN,
@@ -72,7 +72,7 @@ def controls() -> Given:
 
 def unfold(tab: str, what: str) -> None:
     """On a phone, the button that shows a tab's folded knobs: those of the class "folds"."""
-    gr.HTML(tab=f"#{tab}", what=what, elem_classes="unfolds", **web("unfold"))
+    gr.HTML(tab=f"#{tab}", what=what, elem_classes="unfolds", **web("parts/unfold"))
 
 
 def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:

@@ -6,6 +6,9 @@ import os
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
 from mrsampler.ui import (
@@ -19,7 +22,7 @@ from mrsampler.ui import (
     theme,
     theory,
 )
-from mrsampler.ui.components import PLOTLY, web
+from mrsampler.ui.components import SERVED, web
 from mrsampler.ui.examples import attribution
 from mrsampler.ui.hardware import share_cores
 
@@ -51,20 +54,28 @@ LOOK_EVERY = 0.02
 """Seconds between two looks for work."""
 
 
+class Compressed(GZipMiddleware):
+    """Compresses what is no file, as the page itself: gradio goes by a file's ending."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        named = "." in scope.get("path", "").rpartition("/")[2]
+        await (self.app if named else super().__call__)(scope, receive, send)
+
+
 def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
     """The page as a Blocks app, its files allowed, ready for `launch`.
 
     Whoever comes while `max_queue` runs are waiting is told that the line is full.
     """
     session.QUEUE.limit = max_queue
-    gr.set_static_paths([PLOTLY, restore.RECORDING])
+    gr.set_static_paths([*SERVED, restore.RECORDING])
     with gr.Blocks(
         title="MR Sampler explorer",
         fill_width=True,
         analytics_enabled=False,
         delete_cache=(600, 3600),
     ) as demo:
-        gr.HTML(**web("header"))
+        gr.HTML(**web("parts/header"))
         with gr.Tab("Restore"):
             restore.build(demo)
         with gr.Tab("Compare"):
@@ -104,6 +115,7 @@ def launch(
 
     threadpool_limits(1, "blas")
     demo = build(max_queue)
+    more = options.pop("app_kwargs", None) or {}
     demo.launch(
         server_name=host or os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         server_port=port or int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
@@ -116,5 +128,6 @@ def launch(
         max_file_size="100mb",
         ssr_mode=False,
         enable_monitoring=False,
+        app_kwargs=more | {"middleware": [*more.get("middleware", []), Middleware(Compressed)]},
         **options,
     )

@@ -25,7 +25,7 @@ from mrsampler.timesteps import SPACINGS, node
 from mrsampler.trajectory import Step
 from mrsampler.ui import choices
 from mrsampler.ui.charts import chart, layout
-from mrsampler.ui.components import WEB, menu, web
+from mrsampler.ui.components import menu, style, web
 from mrsampler.ui.figures import BLUE, COLOURS, INK, VERMILION
 
 PROCESSES: dict[str, Process] = {
@@ -680,7 +680,6 @@ def build(page: gr.Blocks) -> None:
     """Lays out the tab, inside the page's Blocks context."""
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     process = PROCESSES[DEFAULTS["process"]]
-    style = (WEB / "playground.page.css").read_text(encoding="utf-8")
     with gr.Row(elem_id="playground"):
         with gr.Column(elem_id="playground-knobs", scale=0, min_width=0):
             knobs, langevin = _knobs(process)
@@ -696,8 +695,8 @@ def build(page: gr.Blocks) -> None:
                 reach=REACH,
                 view=VIEW,
                 server_functions=[simulate, errors],
-                head=f"<style>{style}</style>",
-                **web("playground"),
+                head=style("playground/page.css"),
+                **web("playground/scene", "lesson"),
             )
         with gr.Column(elem_id="playground-error"):
             gr.HTML(
@@ -737,7 +736,7 @@ def _knobs(process: Process) -> tuple[list[Any], gr.Column]:
         title="Density",
         info="Where x\u2080 comes from. Its score is known exactly at every t.",
         options=tiles(),
-        **web("density"),
+        **web("playground/density", "input"),
     )
     kind = gr.Radio(
         list(PROCESSES),

@@ -18,7 +18,7 @@ from mrsampler.examples import ASSETS
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
-from mrsampler.ui.components import PLOTLY, SEND, arrival_line, as_text, menu, panel, served, web
+from mrsampler.ui.components import SEND, arrival_line, as_text, menu, panel, served, tell, web
 from mrsampler.ui.files import save, save_bytes
 from mrsampler.ui.frames import jpeg, within
 from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
@@ -62,18 +62,6 @@ MEMORY = Memory()
 
 SENT = f"(file) => {{ ({SEND})(file); document.dispatchEvent(new CustomEvent('parcel-sent')); }}"
 """SEND, and the takeaway hears of it."""
-
-_TITLES = {
-    "run": "Races both samplers with these settings",
-    "stop": "Ends the race before its next evaluation; what it has reached stays",
-    "dice": "Other damage and another x_T, by chance",
-    "more": "Shows or hides the settings that are seldom changed",
-}
-TITLED = f"""() => {{
-  for (const [id, title] of Object.entries({json.dumps(_TITLES)}))
-    document.getElementById(id)?.setAttribute('title', title);
-}}"""
-"""Script that tells of gradio's buttons what they do, for they take no title."""
 
 _stops: dict[str, threading.Event] = {}
 _run_numbers = itertools.count(1)
@@ -564,13 +552,9 @@ def build(page: gr.Blocks) -> None:
                 halt = gr.Button("Stop", variant="stop", elem_id="stop")
         with gr.Column(elem_id="stage"):
             stage = panel(
-                "stage",
-                "sketch",
-                "trajectories",
-                "curves",
-                "player",
+                "restore/stage",
+                "pin",
                 recording=recording(),
-                plotly=served(PLOTLY),
             )
             with gr.Row(elem_id="outcome"):
                 with gr.Column():
@@ -586,9 +570,9 @@ def build(page: gr.Blocks) -> None:
                     )
                 with gr.Column():
                     gr.HTML("<h3>Result</h3>", padding=False)
-                    rows = gr.HTML(value=[], elem_id="table", **web("table"))
+                    rows = gr.HTML(value=[], elem_id="table", **web("restore/table"))
                     download = gr.DownloadButton("", visible="hidden")
-                    take = gr.HTML(value=None, **web("takeaway"))
+                    take = gr.HTML(value=None, **web("restore/takeaway", "picture", "want"))
                     box = gr.File(visible="hidden")
 
     more.click(
@@ -647,13 +631,11 @@ def build(page: gr.Blocks) -> None:
         settings,
         [stage, slider, rows, download, take],
         concurrency_limit=None,
-        js="(...all) => { document.dispatchEvent(new CustomEvent('run-asked')); return all; }",
+        js=f"(...all) => {{ {tell('#restore', 'asked')}; return all; }}",
         **private,
     )
     # A full queue leaves no last word.
-    running.failure(
-        None, None, None, js="() => { document.dispatchEvent(new CustomEvent('run-failed')); }"
-    )
+    running.failure(None, None, None, js=f"() => {{ {tell('#restore', 'failed')}; }}")
     halt.click(stop, None, None, queue=False, **private)
     # Through the queue, for without it gradio shows no message.
     stage.pin(as_text(pin), None, stage, **private)
@@ -669,7 +651,6 @@ def build(page: gr.Blocks) -> None:
     sent.failure(
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
     )
-    page.load(None, None, None, js=TITLED)
     page.load(
         _linked,
         None,

@@ -15,7 +15,7 @@ from mrsampler.stability import Prediction
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import choices, given
 from mrsampler.ui.charts import chart
-from mrsampler.ui.components import WEB, arrival_line, as_text, menu, panel
+from mrsampler.ui.components import arrival_line, as_text, menu, panel, style, tell
 from mrsampler.ui.divergence import (
     PREDICTIONS,
     Comparison,
@@ -274,10 +274,8 @@ def build(page: gr.Blocks) -> None:
                 halt = gr.Button("Stop", variant="stop", elem_id="stability-stop")
         with gr.Column(elem_id="stability-stage"):
             shown = preview(0, None, given.CLEAN, first.task, first.severity, 0, LARGEST_SIDE)
-            style = (WEB / "stability.page.css").read_text(encoding="utf-8")
-            head = f"<style>{style}</style>"
             gr.HTML(f"<p>{LEAD}</p>", elem_id="stability-lead", padding=False)
-            stage = panel("stability", value=shown, head=head)
+            stage = panel("stability/stage", value=shown, head=style("stability/page.css"))
             with gr.Row(elem_id="stability-plots"):
                 for name, title, about in (
                     (
@@ -319,15 +317,10 @@ def build(page: gr.Blocks) -> None:
         [*what, solver, nfe, spacing, checkpoint],
         stage,
         concurrency_limit=None,
-        js=f"(...all) => {{ {_tell('asked')}; return all; }}",
+        js=f"(...all) => {{ {tell('#stability', 'asked')}; return all; }}",
         **quietly,
     )
     # A full line leaves no last word.
-    running.failure(None, None, None, js=f"() => {{ {_tell('failed')}; }}")
+    running.failure(None, None, None, js=f"() => {{ {tell('#stability', 'failed')}; }}")
     halt.click(stop, None, None, queue=False, **quietly)
     page.unload(stop)
-
-
-def _tell(what: str) -> str:
-    """Script that tells the stage something."""
-    return f"document.querySelector('#stability').dispatchEvent(new CustomEvent('{what}'))"

@@ -10,7 +10,7 @@ import gradio as gr
 from mrsampler.solvers.mr import Parameterisation
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui.charts import chart
-from mrsampler.ui.components import WEB
+from mrsampler.ui.components import style, text
 from mrsampler.ui.theory_figures import PLOTS, PROCESSES, Choice
 
 DELIMITERS: list[dict[str, str | bool]] = [
@@ -31,8 +31,8 @@ LABELS = {
 
 def sections() -> list[str]:
     """The theory's parts, Markdown with LaTeX, in the order of PLOTS."""
-    text = (WEB / "theory.md").read_text(encoding="utf-8")
-    return [f"## {part.strip()}" for part in text.split("## ") if part.strip()]
+    parts = text("theory/theory.md").split("## ")
+    return [f"## {part.strip()}" for part in parts if part.strip()]
 
 
 def chosen(
@@ -77,13 +77,13 @@ def _sentence(text: str) -> str:
 
 def build(page: gr.Blocks) -> None:
     """Lays out the tab, inside the page's Blocks context."""
-    first, style = Choice(), (WEB / "theory.page.css").read_text(encoding="utf-8")
+    first = Choice()
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     charts: list[gr.HTML] = []
     says: list[gr.HTML] = []
     knobs: dict[str, Any] = {}
     with gr.Column(elem_id="theory"):
-        gr.HTML("", head=f"<style>{style}</style>", visible="hidden")
+        gr.HTML("", head=style("theory/page.css"), visible="hidden")
         for text, (name, plot) in zip(sections(), PLOTS.items(), strict=True):
             figure, sentence = plot(first)
             with gr.Row(elem_classes="theory-part"):
