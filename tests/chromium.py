@@ -24,7 +24,7 @@ from playwright.sync_api import sync_playwright
 
 from mrsampler.bench.page import FLAGS, MissingError, find_chromium
 from mrsampler.ui import theme as looks
-from mrsampler.ui.components import SERVED, web
+from mrsampler.ui.parts.components import SERVED, web
 
 ROOT = Path(__file__).parents[1]
 ARTEFACTS = Path(__file__).parent / "artefacts"

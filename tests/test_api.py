@@ -21,7 +21,8 @@ from mrsampler import photo
 from mrsampler.examples import examples
 from mrsampler.particles import Particles
 from mrsampler.playground import DENSITIES
-from mrsampler.ui import compare, session
+from mrsampler.ui import session
+from mrsampler.ui.compare import tab as compare
 from mrsampler.ui.page import build
 
 PHOTO = examples()[1].path

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from mrsampler import SOLVERS, MeanRevertingSDE, load
-from mrsampler.ui import choices
+from mrsampler.ui.parts import choices
 
 pytestmark = pytest.mark.browser
 NOWHERE = "http://127.0.0.1:9"  # the discard port: whatever asks the internet fails

@@ -22,11 +22,15 @@ from mrsampler import SOLVERS, Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import OPTIMISED, Restorer
-from mrsampler.ui import api, choices, compare, contact, given, grid, session
+from mrsampler.ui import api, session
 from mrsampler.ui import page as whole_page
-from mrsampler.ui.grid import CONVERGED, FITTED, USUAL, Cell, Grid, Result, Shelf, plan
-from mrsampler.ui.quality import Quality
-from mrsampler.ui.turnstile import Pace, Turnstile, duration
+from mrsampler.ui.compare import contact, grid
+from mrsampler.ui.compare import tab as compare
+from mrsampler.ui.compare.grid import CONVERGED, FITTED, USUAL, Cell, Grid, Result, Shelf, plan
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.quality import Quality
+from mrsampler.ui.queue import Pace, Turnstile, duration
 
 PROCESS, ZERO_START = MeanRevertingSDE(), MeanRevertingSDE(zero_start=True)
 

@@ -139,7 +139,8 @@ def test_an_error_goes_through_and_closing_waits_for_nothing_where_a_step_is_mad
 def test_the_page_gives_the_cores_away_before_anything_is_built():
     program = """
     import torch
-    from mrsampler.ui import hardware, page
+    from mrsampler.ui import hardware
+    from mrsampler.ui import page
     torch.set_num_threads(3)
     def build(max_queue):
         print(torch.get_num_threads(), hardware._NETWORK.submit(torch.get_num_threads).result())

@@ -15,14 +15,15 @@ from PIL import Image
 from mrsampler import cli, photo
 from mrsampler.examples import examples
 from mrsampler.solvers import BudgetError
-from mrsampler.ui import downloads, hardware, link, live, memory, repeat, session
-from mrsampler.ui.figures import Line, pinned, unpinned
-from mrsampler.ui.frames import Kept, within
-from mrsampler.ui.live import Entrant, Still, distances
-from mrsampler.ui.memory import Memory, Run, digest
-from mrsampler.ui.quality import Judge, Quality, lesson
-from mrsampler.ui.repeat import Settings
-from mrsampler.ui.restore import takeaway, why
+from mrsampler.ui import hardware, session
+from mrsampler.ui.parts.frames import Kept, within
+from mrsampler.ui.parts.quality import Judge, Quality, lesson
+from mrsampler.ui.restore import downloads, link, live, memory, repeat
+from mrsampler.ui.restore.figures import Line, pinned, unpinned
+from mrsampler.ui.restore.live import Entrant, Still, distances
+from mrsampler.ui.restore.memory import Memory, Run, digest
+from mrsampler.ui.restore.repeat import Settings
+from mrsampler.ui.restore.tab import takeaway, why
 
 ENTRANTS = (
     Entrant("a", "MR Sampler SDE d-2", "mrs-sde-d-2", 3, "blend"),
@@ -45,8 +46,8 @@ def run(clean, path=PHOTO, name="run 1", until=math.inf):
     with pytest.MonkeyPatch.context() as patch:
         if until < math.inf:
             # The next step is made when it is asked for, not ahead: stopped, it is always there.
-            patch.setattr(session, "_race", hardware.gpu(session._race.__wrapped__))
-        for moment in session.race("bundled", shown, "noisy", list(ENTRANTS), SEED, stop):
+            patch.setattr(live, "_race", hardware.gpu(live._race.__wrapped__))
+        for moment in live.race("bundled", shown, "noisy", list(ENTRANTS), SEED, stop):
             kept.add(moment.stills)
             kept.figures = moment.figures
             if moment.results[0].nfe >= until:

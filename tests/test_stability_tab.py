@@ -20,9 +20,11 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import Restorer
 from mrsampler.stability import QUANTILES, Convergence
-from mrsampler.ui import given, stability
 from mrsampler.ui import page as whole_page
-from mrsampler.ui.divergence import (
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.queue import Turnstile
+from mrsampler.ui.stability import tab as stability
+from mrsampler.ui.stability.divergence import (
     COLOURS,
     RADII,
     Comparison,
@@ -34,7 +36,6 @@ from mrsampler.ui.divergence import (
     radius_figure,
     share_figure,
 )
-from mrsampler.ui.turnstile import Turnstile
 
 PROCESS = MeanRevertingSDE()
 SDE = stability.SOLVERS["SDE, order 2"]

@@ -8,7 +8,7 @@ import pytest
 
 from mrsampler.ui import session
 from mrsampler.ui.page import build
-from mrsampler.ui.turnstile import Turnstile, duration
+from mrsampler.ui.queue import Turnstile, duration
 
 
 def test_whoever_comes_to_a_full_line_is_told_so_and_leaves_it_as_it_was():

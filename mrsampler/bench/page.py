@@ -26,7 +26,7 @@ import torch
 from mrsampler import checkpoints, photo, restorer
 from mrsampler.degradations import degrade
 from mrsampler.examples import examples
-from mrsampler.ui import choices
+from mrsampler.ui.parts import choices
 
 Row = dict[str, Any]
 

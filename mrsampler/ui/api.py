@@ -20,10 +20,12 @@ from mrsampler.restorer import OPTIMISED
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
-from mrsampler.ui import choices, given
-from mrsampler.ui import compare as sheets
-from mrsampler.ui import playground as scenes
-from mrsampler.ui.files import save, save_bytes, uploaded
+from mrsampler.ui.compare import tab as sheets
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.files import save, save_bytes, uploaded
+from mrsampler.ui.playground import tab as scenes
+from mrsampler.ui.queue import PACE
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -32,7 +34,6 @@ from mrsampler.ui.session import (
     restoration,
     subject,
 )
-from mrsampler.ui.turnstile import PACE
 
 # mypy: disable-error-code="misc,index,union-attr"
 # gradio reads the hints its own way: a dict for FileData, and what a yield holds as the return.

@@ -11,20 +11,15 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
-from mrsampler.ui import (
-    api,
-    compare,
-    gradio_private,
-    playground,
-    restore,
-    session,
-    stability,
-    theme,
-    theory,
-)
-from mrsampler.ui.components import SERVED, web
-from mrsampler.ui.examples import attribution
+from mrsampler.ui import api, gradio_private, session, theme
+from mrsampler.ui.compare import tab as compare
 from mrsampler.ui.hardware import share_cores
+from mrsampler.ui.parts.components import SERVED, web
+from mrsampler.ui.parts.examples import attribution
+from mrsampler.ui.playground import tab as playground
+from mrsampler.ui.restore import tab as restore
+from mrsampler.ui.stability import tab as stability
+from mrsampler.ui.theory import tab as theory
 
 ABOUT = """
 ### What you see

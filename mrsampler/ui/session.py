@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -18,9 +17,8 @@ from mrsampler import checkpoints, hub, restorer
 from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
-from mrsampler.ui.hardware import crosses_processes, gpu
-from mrsampler.ui.live import Entrant, LiveRace, Moment, Pin
-from mrsampler.ui.turnstile import Turnstile, duration
+from mrsampler.ui.hardware import gpu
+from mrsampler.ui.queue import Turnstile, duration
 
 QUEUE = Turnstile()
 
@@ -151,49 +149,6 @@ def subject(
         return Subject(source, source.rgb, None)
     generator = torch.Generator().manual_seed(seed)
     return Subject(source, degrade(source.rgb, task, severity, generator), source.rgb)
-
-
-def race(
-    checkpoint: str,
-    shown: Subject,
-    task: str,
-    entrants: list[Entrant],
-    seed: int,
-    stop: threading.Event,
-    pins: Sequence[Pin] = (),
-) -> Iterator[Moment]:
-    """A race where the GPU is; it ends before the next evaluation once `stop` is set.
-
-    Closing it sets `stop`: the moment under way ends, too, and gradio, which closes where all of
-    its events are handled, does not wait for it.
-    """
-    seen = None if crosses_processes() else stop
-    moments = _race(checkpoint, shown.degraded, shown.truth, task, entrants, seed, pins, seen)
-    try:
-        for moment in moments:
-            yield moment
-            if seen is None and stop.is_set():
-                return
-    finally:
-        stop.set()
-        moments.close()  # type: ignore[attr-defined]
-
-
-@partial(gpu, ahead=True)
-def _race(
-    checkpoint: str,
-    degraded: Tensor,
-    truth: Tensor | None,
-    task: str,
-    entrants: list[Entrant],
-    seed: int,
-    pins: Sequence[Pin],
-    stop: threading.Event | None,
-) -> Iterator[Moment]:
-    restorer = load(checkpoint)
-    restorer.warm(degraded, task, together=len(entrants))  # in nobody's time
-    live = LiveRace(restorer, degraded, truth, task, entrants, seed, pins)
-    yield from live.moments(stop.is_set if stop else lambda: False)
 
 
 @gpu

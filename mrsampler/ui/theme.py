@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from mrsampler.ui.components import MODULES, served, text
+from mrsampler.ui.parts.components import MODULES, served, text
 
 _SANS = [
     "ui-sans-serif",

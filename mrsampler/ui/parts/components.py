@@ -14,7 +14,7 @@ import gradio as gr
 import orjson
 import plotly
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 MODULES = sorted(HERE.glob("*/*.js"))
 SERVED = [PLOTLY, *MODULES]

@@ -9,9 +9,9 @@ import gradio as gr
 
 from mrsampler.solvers.mr import Parameterisation
 from mrsampler.timesteps import SPACINGS
-from mrsampler.ui.charts import chart
-from mrsampler.ui.components import style, text
-from mrsampler.ui.theory_figures import PLOTS, PROCESSES, Choice
+from mrsampler.ui.parts.charts import chart
+from mrsampler.ui.parts.components import style, text
+from mrsampler.ui.theory.figures import PLOTS, PROCESSES, Choice
 
 DELIMITERS: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},

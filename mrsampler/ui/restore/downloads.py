@@ -13,10 +13,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from mrsampler.photo import to_pil
-from mrsampler.ui import repeat
-from mrsampler.ui.figures import COLOURS
-from mrsampler.ui.live import Entrant, Still, distances
-from mrsampler.ui.memory import Run
+from mrsampler.ui.parts.charts import COLOURS
+from mrsampler.ui.restore import repeat
+from mrsampler.ui.restore.live import Entrant, Still, distances
+from mrsampler.ui.restore.memory import Run
 
 # Pixels, and milliseconds.
 PANEL, GAP, STRIP = 320, 8, 44

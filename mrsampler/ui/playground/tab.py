@@ -23,10 +23,9 @@ from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
 from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.timesteps import SPACINGS, node
 from mrsampler.trajectory import Step
-from mrsampler.ui import choices
-from mrsampler.ui.charts import chart, layout
-from mrsampler.ui.components import menu, style, web
-from mrsampler.ui.figures import BLUE, COLOURS, INK, VERMILION
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts.charts import BLUE, COLOURS, INK, VERMILION, chart, layout
+from mrsampler.ui.parts.components import menu, style, web
 
 PROCESSES: dict[str, Process] = {
     "mean-reverting": MeanRevertingSDE(max_sigma=0.4),

@@ -13,10 +13,16 @@ from torch import Tensor
 from mrsampler.examples import examples
 from mrsampler.stability import Prediction
 from mrsampler.timesteps import SPACINGS
-from mrsampler.ui import choices, given
-from mrsampler.ui.charts import chart
-from mrsampler.ui.components import arrival_line, as_text, menu, panel, style, tell
-from mrsampler.ui.divergence import (
+from mrsampler.ui.hardware import crosses_processes, gpu
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.charts import chart
+from mrsampler.ui.parts.components import arrival_line, as_text, menu, panel, style, tell
+from mrsampler.ui.parts.frames import jpeg
+from mrsampler.ui.parts.networks import left, made_ready, task_told
+from mrsampler.ui.queue import PACE
+from mrsampler.ui.session import QUEUE, Subject, arrival, default_checkpoint, load, subject
+from mrsampler.ui.stability.divergence import (
     PREDICTIONS,
     Comparison,
     Moment,
@@ -25,11 +31,6 @@ from mrsampler.ui.divergence import (
     radius_figure,
     share_figure,
 )
-from mrsampler.ui.frames import jpeg
-from mrsampler.ui.hardware import crosses_processes, gpu
-from mrsampler.ui.samplers import left, made_ready, task_told
-from mrsampler.ui.session import QUEUE, Subject, arrival, default_checkpoint, load, subject
-from mrsampler.ui.turnstile import PACE
 
 SOLVERS: dict[str, dict[Prediction, str]] = {
     f"{equation.upper()}, order {order}": {

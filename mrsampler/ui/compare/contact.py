@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from mrsampler.photo import to_pil
-from mrsampler.ui import choices
-from mrsampler.ui.grid import Cell, Grid, Result
-from mrsampler.ui.quality import Quality
+from mrsampler.ui.compare.grid import Cell, Grid, Result
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts.quality import Quality
 
 PAPER, INK, SOFT, EMPTY = "#ffffff", "#17191d", "#5a6270", "#f3f4f6"
 

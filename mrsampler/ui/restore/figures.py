@@ -12,12 +12,7 @@ from torch import Tensor
 
 from mrsampler.projection import TrajectoryPCA
 from mrsampler.trajectory import Step
-
-# Okabe-Ito, in the order of their keys: the sampler, the baseline, those pinned from earlier runs.
-# The page replaces the stand-ins INK and GRID by its text and line colours.
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8a8a8a"
-COLOURS = {"a": BLUE, "b": VERMILION, "p1": "#CC79A7", "p2": "#56B4E9", "p3": "#009E73"}
-INK, GRID = "rgb(1, 2, 3)", "rgb(3, 2, 1)"
+from mrsampler.ui.parts.charts import GREY, GRID, INK
 
 _HOVER = (
     "%{meta}<br>NFE %{customdata[0]}<br>t = %{customdata[1]:.2f}<br>"

@@ -15,22 +15,9 @@ from mrsampler import checkpoints
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
-from mrsampler.ui import choices, given, session
-from mrsampler.ui.components import (
-    SEND,
-    arrival_line,
-    as_text,
-    menu,
-    panel,
-    style,
-    tell,
-    web,
-)
-from mrsampler.ui.contact import contact_sheet
-from mrsampler.ui.figures import COLOURS
-from mrsampler.ui.files import save_bytes
-from mrsampler.ui.frames import jpeg
-from mrsampler.ui.grid import (
+from mrsampler.ui import session
+from mrsampler.ui.compare.contact import contact_sheet
+from mrsampler.ui.compare.grid import (
     CONVERGED,
     FITTED,
     USUAL,
@@ -41,10 +28,26 @@ from mrsampler.ui.grid import (
     measured,
     plan,
 )
-from mrsampler.ui.grid import Subject as Key
-from mrsampler.ui.memory import digest
-from mrsampler.ui.quality import Judge
-from mrsampler.ui.samplers import left, made_ready, task_told
+from mrsampler.ui.compare.grid import Subject as Key
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.charts import COLOURS
+from mrsampler.ui.parts.components import (
+    SEND,
+    arrival_line,
+    as_text,
+    menu,
+    panel,
+    style,
+    tell,
+    web,
+)
+from mrsampler.ui.parts.files import save_bytes
+from mrsampler.ui.parts.frames import jpeg
+from mrsampler.ui.parts.networks import left, made_ready, task_told
+from mrsampler.ui.parts.quality import Judge
+from mrsampler.ui.queue import PACE, duration
+from mrsampler.ui.restore.memory import digest
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -54,7 +57,6 @@ from mrsampler.ui.session import (
     subject,
     under_way,
 )
-from mrsampler.ui.turnstile import PACE, duration
 
 # Okabe-Ito; the race's two first. Beyond six a colour comes again, dashed.
 _COLOURS = [*COLOURS.values(), "#E69F00"]

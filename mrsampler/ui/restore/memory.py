@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from mrsampler.photo import to_uint8
-from mrsampler.ui.figures import COLOURS
-from mrsampler.ui.files import discard
-from mrsampler.ui.live import Pin, Still
-from mrsampler.ui.repeat import Settings
+from mrsampler.ui.parts.charts import COLOURS
+from mrsampler.ui.parts.files import discard
+from mrsampler.ui.restore.live import Pin, Still
+from mrsampler.ui.restore.repeat import Settings
 
 PER_RUN = 240 * 2**20
 """Bytes; 100 evaluations beside 8 at 512 x 512 pixels are 175 MB while they run, then 110."""

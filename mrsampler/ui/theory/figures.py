@@ -16,8 +16,7 @@ from mrsampler.process import VESDE, VPSDE, MeanRevertingSDE, Process
 from mrsampler.solvers.mr import Coefficients, Parameterisation, coefficients, orders
 from mrsampler.timesteps import SPACINGS, Node, timesteps
 from mrsampler.trajectory import trajectory
-from mrsampler.ui.charts import layout
-from mrsampler.ui.figures import BLUE, GREY, INK, VERMILION
+from mrsampler.ui.parts.charts import BLUE, GREY, INK, VERMILION, layout
 
 PROCESSES: dict[str, Process] = {
     "mean-reverting": MeanRevertingSDE(),

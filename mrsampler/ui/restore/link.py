@@ -11,8 +11,8 @@ from mrsampler import checkpoints
 from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.restorer import Restorer
-from mrsampler.ui import choices
-from mrsampler.ui.repeat import Settings
+from mrsampler.ui.parts import choices
+from mrsampler.ui.restore.repeat import Settings
 from mrsampler.ui.session import default_checkpoint, load, loaded
 
 T = TypeVar("T")

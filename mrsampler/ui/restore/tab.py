@@ -17,12 +17,28 @@ import torch
 from mrsampler.examples import ASSETS
 from mrsampler.photo import Photo
 from mrsampler.solvers import BudgetError
-from mrsampler.ui import choices, downloads, figures, given, link, repeat, session
-from mrsampler.ui.components import SEND, arrival_line, as_text, menu, panel, served, tell, web
-from mrsampler.ui.files import save, save_bytes
-from mrsampler.ui.frames import jpeg, within
-from mrsampler.ui.given import CLEAN, DAMAGED, read, whole
-from mrsampler.ui.live import (
+from mrsampler.ui import session
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.charts import COLOURS
+from mrsampler.ui.parts.components import (
+    SEND,
+    arrival_line,
+    as_text,
+    menu,
+    panel,
+    served,
+    tell,
+    web,
+)
+from mrsampler.ui.parts.files import save, save_bytes
+from mrsampler.ui.parts.frames import jpeg, within
+from mrsampler.ui.parts.networks import left, made_ready
+from mrsampler.ui.parts.photo_controls import CLEAN, DAMAGED, read, whole
+from mrsampler.ui.parts.quality import Judge, Quality, lesson
+from mrsampler.ui.queue import PACE
+from mrsampler.ui.restore import downloads, figures, link, repeat
+from mrsampler.ui.restore.live import (
     Entrant,
     Moment,
     Pin,
@@ -32,15 +48,13 @@ from mrsampler.ui.live import (
     ended,
     lasting,
     measured,
+    race,
 )
-from mrsampler.ui.memory import Memory, Run, digest
-from mrsampler.ui.quality import Judge, Quality, lesson
-from mrsampler.ui.repeat import Settings
-from mrsampler.ui.samplers import (
+from mrsampler.ui.restore.memory import Memory, Run, digest
+from mrsampler.ui.restore.repeat import Settings
+from mrsampler.ui.restore.samplers import (
     baseline_menu,
     entrant,
-    left,
-    made_ready,
     nfe_slider,
     sampler_menu,
     settled,
@@ -52,10 +66,8 @@ from mrsampler.ui.session import (
     arrival,
     default_checkpoint,
     load,
-    race,
     subject,
 )
-from mrsampler.ui.turnstile import PACE
 
 RECORDING = ASSETS / "recorded_race.json"
 MEMORY = Memory()
@@ -254,7 +266,7 @@ def pin(event: gr.EventData, request: gr.Request) -> Any:
     if pinned is None:
         gr.Warning("Three lines are pinned already: unpin one first.")
         return gr.skip()
-    line = figures.Line(pinned.key, pinned.label, figures.COLOURS[pinned.key])
+    line = figures.Line(pinned.key, pinned.label, COLOURS[pinned.key])
     kept.figures = figures.pinned(kept.figures, key, line)
     pins = pin_lines(MEMORY.pins(visitor, kept.subject))
     return {"run": kept.name, "setup": {"pins": pins}, "figures": kept.figures}

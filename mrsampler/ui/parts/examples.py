@@ -7,7 +7,7 @@ from functools import cache
 from mrsampler import photo
 from mrsampler.examples import examples
 from mrsampler.photo import Photo
-from mrsampler.ui.frames import jpeg
+from mrsampler.ui.parts.frames import jpeg
 
 
 @cache

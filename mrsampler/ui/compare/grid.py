@@ -18,8 +18,8 @@ from mrsampler.problem import REFERENCE_NFE, REFERENCE_SOLVER
 from mrsampler.process import Process
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS, BudgetError
-from mrsampler.ui import choices
-from mrsampler.ui.quality import Quality
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts.quality import Quality
 
 USUAL, FITTED = "usual", "fitted"
 

@@ -11,9 +11,9 @@ from mrsampler import photo
 from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.photo import Photo, PhotoError
-from mrsampler.ui.components import photo_drop, web
-from mrsampler.ui.examples import example_photo, thumbnails
-from mrsampler.ui.files import uploaded
+from mrsampler.ui.parts.components import photo_drop, web
+from mrsampler.ui.parts.examples import example_photo, thumbnails
+from mrsampler.ui.parts.files import uploaded
 
 CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
 

@@ -6,8 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from mrsampler.ui.components import PLOTLY, served, web
-from mrsampler.ui.figures import GRID, INK
+from mrsampler.ui.parts.components import PLOTLY, served, web
+
+# Okabe-Ito, in the order of their keys: the sampler, the baseline, those pinned from earlier runs.
+# The page replaces the stand-ins INK and GRID by its text and line colours.
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8a8a8a"
+COLOURS = {"a": BLUE, "b": VERMILION, "p1": "#CC79A7", "p2": "#56B4E9", "p3": "#009E73"}
+INK, GRID = "rgb(1, 2, 3)", "rgb(3, 2, 1)"
 
 
 def chart(

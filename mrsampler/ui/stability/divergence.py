@@ -22,9 +22,8 @@ from mrsampler.metrics import psnr
 from mrsampler.restorer import Restorer
 from mrsampler.stability import QUANTILES, Convergence, Prediction, convergence
 from mrsampler.trajectory import Step
-from mrsampler.ui.charts import layout
-from mrsampler.ui.figures import BLUE, INK, VERMILION
-from mrsampler.ui.frames import jpeg
+from mrsampler.ui.parts.charts import BLUE, INK, VERMILION, layout
+from mrsampler.ui.parts.frames import jpeg
 
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 COLOURS: dict[Prediction, str] = {"noise": VERMILION, "data": BLUE}

@@ -1,4 +1,4 @@
-"""Records the race that the page opens with: `python -m mrsampler.ui.recorded`."""
+"""Records the race that the page opens with: `python -m mrsampler.ui.restore.recorded`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import math
 from mrsampler import checkpoints
 from mrsampler.examples import examples
 from mrsampler.restorer import OPTIMISED
-from mrsampler.ui import choices, live, restore, samplers, session
-from mrsampler.ui.examples import example_photo
-from mrsampler.ui.live import LiveRace, measured
+from mrsampler.ui import session
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts.examples import example_photo
+from mrsampler.ui.restore import live, samplers
+from mrsampler.ui.restore import tab as restore
+from mrsampler.ui.restore.live import LiveRace, measured
 
 SIDE = 224
 DENSE = 12  # the first frames, all of which are kept

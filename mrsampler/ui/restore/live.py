@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -15,9 +17,12 @@ from mrsampler.metrics import psnr
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
 from mrsampler.trajectory import Step
-from mrsampler.ui.figures import COLOURS, Line, TrajectoryPlot
-from mrsampler.ui.frames import Kept, jpeg, within
-from mrsampler.ui.quality import Judge, Quality, due_after
+from mrsampler.ui.hardware import crosses_processes, gpu
+from mrsampler.ui.parts.charts import COLOURS
+from mrsampler.ui.parts.frames import Kept, jpeg, within
+from mrsampler.ui.parts.quality import Judge, Quality, due_after
+from mrsampler.ui.restore.figures import Line, TrajectoryPlot
+from mrsampler.ui.session import Subject, load
 
 UPDATES_PER_SECOND, FIGURES_PER_SECOND = 4.0, 2.0
 ALONE = 0.5
@@ -337,3 +342,46 @@ def distances(stills: Sequence[Still]) -> list[float | None]:
         return 255 * (still.x0.image - sample).square().mean().sqrt().item()
 
     return [distance(still) for still in stills]
+
+
+def race(
+    checkpoint: str,
+    shown: Subject,
+    task: str,
+    entrants: list[Entrant],
+    seed: int,
+    stop: threading.Event,
+    pins: Sequence[Pin] = (),
+) -> Iterator[Moment]:
+    """A race where the GPU is; it ends before the next evaluation once `stop` is set.
+
+    Closing it sets `stop`: the moment under way ends, too, and gradio, which closes where all of
+    its events are handled, does not wait for it.
+    """
+    seen = None if crosses_processes() else stop
+    moments = _race(checkpoint, shown.degraded, shown.truth, task, entrants, seed, pins, seen)
+    try:
+        for moment in moments:
+            yield moment
+            if seen is None and stop.is_set():
+                return
+    finally:
+        stop.set()
+        moments.close()  # type: ignore[attr-defined]
+
+
+@partial(gpu, ahead=True)
+def _race(
+    checkpoint: str,
+    degraded: Tensor,
+    truth: Tensor | None,
+    task: str,
+    entrants: list[Entrant],
+    seed: int,
+    pins: Sequence[Pin],
+    stop: threading.Event | None,
+) -> Iterator[Moment]:
+    restorer = load(checkpoint)
+    restorer.warm(degraded, task, together=len(entrants))  # in nobody's time
+    live = LiveRace(restorer, degraded, truth, task, entrants, seed, pins)
+    yield from live.moments(stop.is_set if stop else lambda: False)

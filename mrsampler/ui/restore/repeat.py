@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from mrsampler.ui.live import Entrant, Result
+from mrsampler.ui.restore.live import Entrant, Result
 
 
 @dataclass(frozen=True)
