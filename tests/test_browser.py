@@ -310,8 +310,8 @@ def test_what_is_pointed_at_in_one_plot_is_ringed_in_the_other(raced):
         place = dot(raced, plot, "b", index)
         raced.mouse.move(*place)
         raced.mouse.move(place[0] + 1, place[1])
-        expect(raced.locator(f"{other} .pointed")).to_have_count(rings)
-        ring = raced.locator(f"{other} .pointed").first.bounding_box()
+        expect(raced.locator(f"{other} + .now .pointed")).to_have_count(rings)
+        ring = raced.locator(f"{other} + .now .pointed").first.bounding_box()
         there = dot(raced, other, "b", {flat: 3, curve: 2}[other])  # NFE 3 in both
         assert ring["x"] + ring["width"] / 2 == pytest.approx(there[0], abs=1.5)
         assert ring["y"] + ring["height"] / 2 == pytest.approx(there[1], abs=1.5)

@@ -318,7 +318,7 @@ def test_stop_ends_before_the_next_step_and_keeps_what_is_there(network):
         if len(state["cells"]) == 2 and state["now"]["spent"]:
             break
     calls = network.calls
-    compare.stop(VISITOR)
+    compare.RUNS.stop(VISITOR)
     states = [state for state, _ in updates]
     assert network.calls <= calls + 1
     assert states[-1]["state"] == "stopped" and len(states[-1]["cells"]) == 2

@@ -447,7 +447,6 @@ export default function mount({ element, props, trigger, watch }) {
       'compare-run': 'Makes the runs that are not there yet, the cheapest first',
       'compare-stop': 'Ends before the next step; what is there stays',
     },
-    asked: () => {},
     settled: (name) => {
       root.dataset.state = name;
     },

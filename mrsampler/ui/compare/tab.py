@@ -39,13 +39,13 @@ from mrsampler.ui.parts.components import (
     menu,
     panel,
     style,
-    tell,
     web,
 )
 from mrsampler.ui.parts.files import save_bytes
 from mrsampler.ui.parts.frames import jpeg
 from mrsampler.ui.parts.networks import left, made_ready, task_told
 from mrsampler.ui.parts.quality import Judge
+from mrsampler.ui.parts.tab import FAILURES, PRIVATE, Runs, buttons, waiting, wire_preview, wire_run
 from mrsampler.ui.queue import PACE, duration
 from mrsampler.ui.restore.memory import digest
 from mrsampler.ui.session import (
@@ -74,7 +74,7 @@ MOST_NFES, MOST_EVALUATIONS = 6, 3000
 
 SHELF = Shelf()
 
-_stops: dict[str, threading.Event] = {}
+RUNS = Runs()
 _warm: set[tuple[str, tuple[int, ...]]] = set()
 
 
@@ -220,7 +220,7 @@ def preview(request: gr.Request, *settings: Any) -> tuple[Any, Any]:
         ask = asked(visitor, *settings)
     except gr.Error as error:
         return gr.skip(), f"Cannot run: {error.message}"
-    if visitor in _stops:
+    if visitor in RUNS:
         return gr.skip(), gr.skip()  # Run was pressed meanwhile: the sheet is its own
     SHELF.look(visitor, ask.grid)
     say = " ".join(filter(None, (invitation(ask.grid), ask.shown.note)))
@@ -288,33 +288,29 @@ def cost(ask: Asked) -> str:
 def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
     """Fills the sheet: updates of it and of the line about its cost."""
     visitor = request.session_hash or ""
-    # First of all: the visitor can press Stop while a large photo is still being read.
-    stop = _stops[visitor] = threading.Event()
     ask: Asked | None = None
-    try:
-        for far in arrival(settings[-1]):
-            if stop.is_set():
-                yield {"state": "stopped", "say": left(settings[-1]), "now": None}, gr.skip()
-                return
-            yield {"state": "waiting", "say": far.says, "now": None}, gr.skip()
-        ask = asked(visitor, *settings)
-        SHELF.look(visitor, ask.grid)
-        began = time.monotonic()
-        for state, say, now in fill(ask, visitor, stop):
-            yield told(ask) | {"state": state, "say": say, "now": now}, _left(ask, now)
-        state = outcome(ask.grid)
-        say = last_word(ask, state, time.monotonic() - began)
-        yield told(ask) | {"state": state, "say": say, "now": None}, cost(ask)
-    except gr.Error:  # it is a ValueError, too
-        raise
-    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        sentence = f"The run failed: {error}. What was reached stays; Run goes on from there."
-        known = told(ask) if ask else {}
-        yield known | {"state": "failed", "say": sentence, "now": None}, gr.skip()
-        raise _refusal(sentence) from None
-    finally:
-        if _stops.get(visitor) is stop:
-            del _stops[visitor]
+    with RUNS.one(request) as stop:
+        try:
+            for far in arrival(settings[-1]):
+                if stop.is_set():
+                    yield {"state": "stopped", "say": left(settings[-1]), "now": None}, gr.skip()
+                    return
+                yield {"state": "waiting", "say": far.says, "now": None}, gr.skip()
+            ask = asked(visitor, *settings)
+            SHELF.look(visitor, ask.grid)
+            began = time.monotonic()
+            for state, say, now in fill(ask, visitor, stop):
+                yield told(ask) | {"state": state, "say": say, "now": now}, _left(ask, now)
+            state = outcome(ask.grid)
+            say = last_word(ask, state, time.monotonic() - began)
+            yield told(ask) | {"state": state, "say": say, "now": None}, cost(ask)
+        except gr.Error:  # it is a ValueError, too
+            raise
+        except FAILURES as error:
+            sentence = f"The run failed: {error}. What was reached stays; Run goes on from there."
+            known = told(ask) if ask else {}
+            yield known | {"state": "failed", "say": sentence, "now": None}, gr.skip()
+            raise _refusal(sentence) from None
 
 
 Told = tuple[str, str, dict[str, Any] | None]
@@ -326,8 +322,8 @@ def fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
     for i, cell in enumerate(ask.todo):
         expected = ask.expected(cell.spends(ask.restorer.process))
         with QUEUE.turn(expected, again=i > 0) as turn:
-            while not turn.arrive(0.5) and not stop.is_set():
-                yield "waiting", turn.says, None
+            for says in waiting(turn, stop):
+                yield "waiting", says, None
             if stop.is_set():
                 return
             result = yield from _run(ask, cell, stop)
@@ -433,15 +429,9 @@ def verdict(grid: Grid) -> str:
     return f"Highest PSNR: {name(sharpest)}. Closest texture (SWD): {name(truest)}."
 
 
-def stop(request: gr.Request) -> None:
-    """Ends this visitor's run before its next step."""
-    if event := _stops.get(request.session_hash or ""):
-        event.set()
-
-
 def forget(request: gr.Request) -> None:
     """Ends and frees all that is of a visitor who has left."""
-    stop(request)
+    RUNS.stop(request)
     SHELF.forget(request.session_hash or "")
 
 
@@ -486,7 +476,6 @@ def spacing_groups() -> choices.Groups:
 
 def build(page: gr.Blocks) -> None:
     """Lays out the tab, inside the page's Blocks context."""
-    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     restorer = load(default_checkpoint())
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="compare-rail", scale=0, min_width=0):
@@ -548,8 +537,7 @@ def build(page: gr.Blocks) -> None:
                 line = arrival_line("menu-network")
                 price = gr.HTML("", elem_id="compare-cost", padding=False)
                 with gr.Row(elem_id="compare-buttons"):
-                    go = gr.Button("Run", variant="primary", elem_id="compare-run")
-                    halt = gr.Button("Stop", variant="stop", elem_id="compare-stop")
+                    run_and_stop = buttons("compare-")
         with gr.Column(elem_id="compare-stage"):
             sheet = panel("compare/sheet", "opened", "want", head=style("compare/page.css"))
             box = gr.File(visible="hidden")
@@ -568,43 +556,25 @@ def build(page: gr.Blocks) -> None:
         with_rmse,
         checkpoint,
     ]
-    sheet.opened(as_text(preview), settings, [sheet, price], **quietly)
-    for event in photo.picked:
-        event.then(as_text(preview), settings, [sheet, price], **quietly)
-    gr.on(
-        [
-            photo.mode.input,
-            photo.task.input,
-            photo.severity.release,
-            seed.submit,
-            largest_side.input,
-            solvers.input,
-            nfes.submit,
-            nfes.blur,
-            spacing.input,
-            with_rmse.input,
-        ],
-        as_text(preview),
-        settings,
-        [sheet, price],
-        trigger_mode="always_last",
-        **quietly,
-    )
-    for chosen in made_ready(checkpoint, line, quietly):
-        chosen.success(as_text(preview), settings, [sheet, price], **quietly).then(
-            task_told, checkpoint, photo.task, **quietly
+    sheet.opened(as_text(preview), settings, [sheet, price], **PRIVATE)
+    moved = [
+        photo.mode.input,
+        photo.task.input,
+        photo.severity.release,
+        seed.submit,
+        largest_side.input,
+        solvers.input,
+        nfes.submit,
+        nfes.blur,
+        spacing.input,
+        with_rmse.input,
+    ]
+    wire_preview(as_text(preview), photo.picked, moved, settings, [sheet, price])
+    for chosen in made_ready(checkpoint, line, PRIVATE):
+        chosen.success(as_text(preview), settings, [sheet, price], **PRIVATE).then(
+            task_told, checkpoint, photo.task, **PRIVATE
         )
-    running = go.click(
-        as_text(run),
-        settings,
-        [sheet, price],
-        concurrency_limit=None,
-        js=f"(...all) => {{ {tell('#compare', 'asked')}; return all; }}",
-        **quietly,
-    )
-    # A full line leaves no last word.
-    running.failure(None, None, None, js=f"() => {{ {tell('#compare', 'failed')}; }}")
-    halt.click(stop, None, None, queue=False, **quietly)
-    sheet.want(parcel, None, box, **quietly)
+    wire_run("compare", run_and_stop, as_text(run), settings, [sheet, price], RUNS.stop)
+    sheet.want(parcel, None, box, **PRIVATE)
     box.change(None, box, None, js=SEND)
     page.unload(forget)

@@ -42,8 +42,8 @@ def style(name: str) -> str:
     return f"<style>{text(name)}</style>"
 
 
-def web(name: str, *events: str) -> dict[str, Any]:
-    """The keyword arguments of gr.HTML for NAME.html, .css and .js, as "restore/stage".
+def web(name: str | Path, *events: str) -> dict[str, Any]:
+    """The keyword arguments of gr.HTML for NAME.html, .css and .js, as "restore/stage", or a path.
 
     The script is a module whose default export is called with what gradio gives to scripts; gradio
     has to be told the `events` that it triggers.
@@ -59,7 +59,7 @@ def web(name: str, *events: str) -> dict[str, Any]:
     return {"apply_default_css": False, "padding": False, **found}
 
 
-def panel(name: str, *events: str, value: Any = None, **options: Any) -> gr.HTML:
+def panel(name: str | Path, *events: str, value: Any = None, **options: Any) -> gr.HTML:
     """`web` as a component whose value is JSON text: what fills it comes `as_text`.
 
     Gradio compares, clones and makes reactive every number of a nested value, which takes three

@@ -7,7 +7,7 @@ const CONFIG = {
   displaylogo: false,
   modeBarButtons: [['toImage']],
   responsive: true,
-  doubleClick: 'reset',
+  doubleClick: false, // plotly's goes back to the first figure's ranges
 };
 
 /** @type {Promise<any> | undefined} */
@@ -62,6 +62,7 @@ export class Plot {
     this.wired = false;
     this.drawing = false;
     this.again = false;
+    this.resets = 0; // of a zoom, each by a double-click
     this.cost = 0; // of the latest drawing, and when it ended, in milliseconds
     this.ended = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -113,10 +114,15 @@ export class Plot {
     if (!figure) return this.clear();
     const family = css('--font') || 'system-ui';
     const { data, layout } = figure;
+    if (layout.uirevision) layout.uirevision += ` ${this.resets}`;
     Object.assign(layout, { font: { ...layout.font, family }, hoverlabel: { font: { family } } });
     await window.Plotly.react(this.place, data, layout, CONFIG);
     if (this.wired) return;
     this.wired = true;
+    this.place.on('plotly_doubleclick', () => {
+      this.resets += 1;
+      this.draw();
+    });
     this.wire(this.place);
   }
 

@@ -9,10 +9,10 @@ const LOST =
  * @property {string} [prefix] Of the ids of its run, stop, knobs and stage.
  * @property {HTMLElement} [holder] What has the state as data-run; the tab, if nothing else.
  * @property {HTMLElement} words What says the state in a sentence.
- * @property {Record<string, string>} titles What gradio's buttons do, by id: they take no title.
+ * @property {Record<string, string>} [titles] What gradio's buttons do, by id: they take no title.
  * @property {string} [refused] The state where a run did not start.
- * @property {() => void} asked Called when Run was pressed.
- * @property {(state: string) => void} settled Called with each new state.
+ * @property {() => void} [asked] Called when Run was pressed.
+ * @property {(state: string) => void} [settled] Called with each new state.
  */
 
 export class Run {
@@ -20,13 +20,13 @@ export class Run {
    * @param {HTMLElement} tab Hears "asked" and "failed" from gradio's buttons.
    * @param {Options} options
    */
-  constructor(
-    tab,
-    { prefix = '', holder = tab, words, titles, refused = 'failed', asked, settled },
-  ) {
+  constructor(tab, options) {
+    const { prefix = '', holder = tab, words, titles = {}, refused = 'failed' } = options;
+    const { asked = () => {}, settled = () => {} } = options;
     this.holder = holder;
     this.words = words;
     this.settled = settled;
+    holder.dataset.run ??= 'idle';
     /** @type {(name: string) => HTMLElement | null} */
     this.part = (name) => document.getElementById(prefix + name);
     /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -89,6 +89,10 @@ export default function mount({ element, props, trigger, watch }) {
   function clear() {
     race.clear();
     legend.pinned.clear();
+    for (const { plot, marks } of [space, curve]) {
+      plot.clear();
+      marks.clear();
+    }
     lesson.style.minHeight = `${lesson.offsetHeight}px`; // what is below stays where it is
     lesson.textContent = '';
     scrub.max = scrub.value = 0;

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +27,6 @@ from mrsampler.ui.parts.components import (
     menu,
     panel,
     served,
-    tell,
     web,
 )
 from mrsampler.ui.parts.files import save, save_bytes
@@ -36,6 +34,7 @@ from mrsampler.ui.parts.frames import jpeg, within
 from mrsampler.ui.parts.networks import left, made_ready
 from mrsampler.ui.parts.photo_controls import CLEAN, DAMAGED, read, whole
 from mrsampler.ui.parts.quality import Judge, Quality, lesson
+from mrsampler.ui.parts.tab import FAILURES, PRIVATE, Runs, buttons, waiting, wire_preview, wire_run
 from mrsampler.ui.queue import PACE
 from mrsampler.ui.restore import downloads, figures, link, repeat
 from mrsampler.ui.restore.live import (
@@ -75,7 +74,7 @@ MEMORY = Memory()
 SENT = f"(file) => {{ ({SEND})(file); document.dispatchEvent(new CustomEvent('parcel-sent')); }}"
 """SEND, and the takeaway hears of it."""
 
-_stops: dict[str, threading.Event] = {}
+RUNS = Runs()
 _run_numbers = itertools.count(1)
 
 
@@ -144,89 +143,85 @@ def run(
     update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
     failed = "refused"  # until it has begun: what an earlier run has reached stays on the page
     visitor = request.session_hash or ""
-    # First of all: the visitor can press Stop while a large photo is still being read.
-    stop = _stops[visitor] = threading.Event()
-    try:
-        seed = whole(seed, "The seed", 0, 2**31 - 1)
-        source = read(example, upload)
-        shown = _subject(source, mode, task, severity, seed, largest_side)
-        pictures: dict[str, Any] = {"setup": _pictures(shown)}
-        for far in arrival(checkpoint):
-            failed = "failed"
-            if stop.is_set():
-                yield update | {"state": "stopped", "say": left(checkpoint)}, *nothing
-                return
-            yield update | pictures | {"state": "waiting", "say": far.says}, *nothing
-            pictures = {}
-        restorer = load(checkpoint)
-        entrants = [
-            entrant(restorer, "a", sampler, nfe, spacing),
-            entrant(restorer, "b", baseline, baseline_nfe),
-        ]
-        settings = Settings(
-            photo=f"{'' if upload else 'assets/examples/'}{given.name(example, upload)}",
-            example=None if upload else example,
-            clean=mode == CLEAN,
-            task=task,
-            severity=float(severity),
-            seed=seed,
-            largest_side=choices.side(largest_side),
-            checkpoint=checkpoint,
-            entrants=tuple(entrants),
-            device=session.device,
-        )
-        kept = Run(
-            update["run"],
-            settings,
-            {"photo": digest(source.rgb), "degraded": digest(shown.degraded)},
-        )
-        pins, note = _pins(request, kept.subject)
-        pixels = shown.degraded[0].numel()
-        evaluations = sum(entrant.nfe for entrant in entrants)
-        with QUEUE.turn(PACE.seconds(checkpoint, pixels, evaluations)) as turn:
-            first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
-            failed = "failed"
-            while not turn.arrive(0.5) and not stop.is_set():
-                yield update | first | {"state": "waiting", "say": turn.says}, *nothing
-                first = {}
-            if stop.is_set():
-                yield update | {"state": "stopped", "say": "Stopped before it began."}, *nothing
-                return
-            for moment in race(checkpoint, shown, task, entrants, seed, stop, pins):
-                kept.add(moment.stills)
-                page: dict[str, Any] = {"state": "running", "frames": moment.frames}
-                if moment.figures:
-                    page["figures"] = moment.figures
-                word = say(moment, shown, note)
-                yield update | first | page | {"say": word}, *nothing
-                first = {}
-            spent = sum(result.nfe for result in moment.results)
-            if spent and turn.began is not None:
-                PACE.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
-        finished = all(result.done for result in moment.results)
-        word = last_word(moment, shown, finished, note)
-        last = update | {"state": "finished" if finished else "stopped", "say": word}
-        # The word first: to measure takes a while, to compress a large photo seconds.
-        yield last, *nothing
-        kept.stills = {key: ended(stills) for key, stills in kept.stills.items()}
-        if shown.truth is not None:
-            truth = within(shown.truth)
-            kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
-        settings = settings.after(moment.results)
-        kept.settings, kept.figures = settings, moment.figures
-        last |= closing(entrants, kept.stills)
-        kept.stills = {key: lasting(stills) for key, stills in kept.stills.items()}
-        MEMORY.keep(visitor, kept)
-        yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
-        both, download = _outcome(moment, shown, kept)
-        yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
-    except gr.Error as error:  # a ValueError, too, but a sentence of its own
-        yield update | {"state": failed, "say": error.message}, *nothing
-    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        yield update | {"state": failed, "say": why(error)}, *nothing
-    finally:
-        if _stops.get(visitor) is stop:
-            del _stops[visitor]
+    with RUNS.one(request) as stop:
+        try:
+            seed = whole(seed, "The seed", 0, 2**31 - 1)
+            source = read(example, upload)
+            shown = _subject(source, mode, task, severity, seed, largest_side)
+            pictures: dict[str, Any] = {"setup": _pictures(shown)}
+            for far in arrival(checkpoint):
+                failed = "failed"
+                if stop.is_set():
+                    yield update | {"state": "stopped", "say": left(checkpoint)}, *nothing
+                    return
+                yield update | pictures | {"state": "waiting", "say": far.says}, *nothing
+                pictures = {}
+            restorer = load(checkpoint)
+            entrants = [
+                entrant(restorer, "a", sampler, nfe, spacing),
+                entrant(restorer, "b", baseline, baseline_nfe),
+            ]
+            settings = Settings(
+                photo=f"{'' if upload else 'assets/examples/'}{given.name(example, upload)}",
+                example=None if upload else example,
+                clean=mode == CLEAN,
+                task=task,
+                severity=float(severity),
+                seed=seed,
+                largest_side=choices.side(largest_side),
+                checkpoint=checkpoint,
+                entrants=tuple(entrants),
+                device=session.device,
+            )
+            kept = Run(
+                update["run"],
+                settings,
+                {"photo": digest(source.rgb), "degraded": digest(shown.degraded)},
+            )
+            pins, note = _pins(request, kept.subject)
+            pixels = shown.degraded[0].numel()
+            evaluations = sum(entrant.nfe for entrant in entrants)
+            with QUEUE.turn(PACE.seconds(checkpoint, pixels, evaluations)) as turn:
+                first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
+                failed = "failed"
+                for says in waiting(turn, stop):
+                    yield update | first | {"state": "waiting", "say": says}, *nothing
+                    first = {}
+                if stop.is_set():
+                    yield update | {"state": "stopped", "say": "Stopped before it began."}, *nothing
+                    return
+                for moment in race(checkpoint, shown, task, entrants, seed, stop, pins):
+                    kept.add(moment.stills)
+                    page: dict[str, Any] = {"state": "running", "frames": moment.frames}
+                    if moment.figures:
+                        page["figures"] = moment.figures
+                    word = say(moment, shown, note)
+                    yield update | first | page | {"say": word}, *nothing
+                    first = {}
+                spent = sum(result.nfe for result in moment.results)
+                if spent and turn.began is not None:
+                    PACE.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
+            finished = all(result.done for result in moment.results)
+            word = last_word(moment, shown, finished, note)
+            last = update | {"state": "finished" if finished else "stopped", "say": word}
+            # The word first: to measure takes a while, to compress a large photo seconds.
+            yield last, *nothing
+            kept.stills = {key: ended(stills) for key, stills in kept.stills.items()}
+            if shown.truth is not None:
+                truth = within(shown.truth)
+                kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
+            settings = settings.after(moment.results)
+            kept.settings, kept.figures = settings, moment.figures
+            last |= closing(entrants, kept.stills)
+            kept.stills = {key: lasting(stills) for key, stills in kept.stills.items()}
+            MEMORY.keep(visitor, kept)
+            yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
+            both, download = _outcome(moment, shown, kept)
+            yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
+        except gr.Error as error:  # a ValueError, too, but a sentence of its own
+            yield update | {"state": failed, "say": error.message}, *nothing
+        except FAILURES as error:
+            yield update | {"state": failed, "say": why(error)}, *nothing
 
 
 def why(error: Exception) -> str:
@@ -238,15 +233,9 @@ def why(error: Exception) -> str:
     return f"The run failed: {error}. Another setting or photo may work."
 
 
-def stop(request: gr.Request) -> None:
-    """Ends this visitor's run before its next evaluation."""
-    if event := _stops.get(request.session_hash or ""):
-        event.set()
-
-
 def forget(request: gr.Request) -> None:
     """Ends and frees all that is of a visitor who has left."""
-    stop(request)
+    RUNS.stop(request)
     MEMORY.forget(request.session_hash or "")
 
 
@@ -478,11 +467,7 @@ def build(page: gr.Blocks) -> None:
     # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
     # every frame of the screen while it waits, on the cores that the network needs.
     nothing = gr.State()
-    private: dict[str, Any] = {
-        "api_visibility": "private",
-        "show_progress": "hidden",
-        "show_progress_on": nothing,
-    }
+    private: dict[str, Any] = PRIVATE | {"show_progress_on": nothing}
     # What the visitor asked for, while the sliders hold what there is.
     wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
     placed = gr.State(
@@ -560,8 +545,7 @@ def build(page: gr.Blocks) -> None:
                     )
             with gr.Row(elem_id="runbar"):
                 line = arrival_line("menu-checkpoint")
-                go = gr.Button("Run", variant="primary", elem_id="run")
-                halt = gr.Button("Stop", variant="stop", elem_id="stop")
+                run_and_stop = buttons("")
         with gr.Column(elem_id="stage"):
             stage = panel(
                 "restore/stage",
@@ -599,28 +583,20 @@ def build(page: gr.Blocks) -> None:
     rolled = dice.click(
         lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private
     )
-    for event in (*picked, rolled):
-        event.then(as_text(preview), what, stage, **private)
-    gr.on(
-        [mode.input, task.input, severity.release, seed.submit, largest_side.input],
-        as_text(preview),
-        what,
-        stage,
-        trigger_mode="always_last",
-        **private,
-    )
+    moved = [mode.input, task.input, severity.release, seed.submit, largest_side.input]
+    wire_preview(as_text(preview), (*picked, rolled), moved, what, stage, private)
     # One listener for all: "always_last" asks again, once an answer came, if anything has moved.
     told: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
-    moved = [sampler.input, baseline.input]
+    settled_by = [sampler.input, baseline.input]
     for count, wanted in ((nfe, wanted_nfe), (baseline_nfe, wanted_baseline_nfe)):
         count.input(lambda value: value, count, wanted, **told)
-        moved.append(count.change)  # also by the browser, back into its bounds
+        settled_by.append(count.change)  # also by the browser, back into its bounds
     settling = (
         settled,
         [checkpoint, sampler, nfe, wanted_nfe, baseline, baseline_nfe, wanted_baseline_nfe, placed],
         [sampler, nfe, baseline, baseline_nfe, spacing, placed, task],
     )
-    gr.on(moved, *settling, **told)
+    gr.on(settled_by, *settling, **told)
     for chosen in made_ready(checkpoint, line, private):
         chosen.success(*settling, **told)
     settings = [
@@ -638,17 +614,8 @@ def build(page: gr.Blocks) -> None:
         checkpoint,
         largest_side,
     ]
-    running = go.click(
-        as_text(run),
-        settings,
-        [stage, slider, rows, download, take],
-        concurrency_limit=None,
-        js=f"(...all) => {{ {tell('#restore', 'asked')}; return all; }}",
-        **private,
-    )
-    # A full queue leaves no last word.
-    running.failure(None, None, None, js=f"() => {{ {tell('#restore', 'failed')}; }}")
-    halt.click(stop, None, None, queue=False, **private)
+    outputs = [stage, slider, rows, download, take]
+    wire_run("restore", run_and_stop, as_text(run), settings, outputs, RUNS.stop, private)
     # Through the queue, for without it gradio shows no message.
     stage.pin(as_text(pin), None, stage, **private)
     take.picture(None, download, None, js=SENT)

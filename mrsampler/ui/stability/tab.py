@@ -17,9 +17,18 @@ from mrsampler.ui.hardware import crosses_processes, gpu
 from mrsampler.ui.parts import choices
 from mrsampler.ui.parts import photo_controls as given
 from mrsampler.ui.parts.charts import chart
-from mrsampler.ui.parts.components import arrival_line, as_text, menu, panel, style, tell
+from mrsampler.ui.parts.components import arrival_line, as_text, menu, panel, style
 from mrsampler.ui.parts.frames import jpeg
 from mrsampler.ui.parts.networks import left, made_ready, task_told
+from mrsampler.ui.parts.tab import (
+    FAILURES,
+    PRIVATE,
+    Runs,
+    buttons,
+    waiting,
+    wire_preview,
+    wire_run,
+)
 from mrsampler.ui.queue import PACE
 from mrsampler.ui.session import QUEUE, Subject, arrival, default_checkpoint, load, subject
 from mrsampler.ui.stability.divergence import (
@@ -48,7 +57,7 @@ diverges: more terms make it worse. Both solvers start from the same <i>x<sub>T<
 same network; one expands the noise it predicts, the other the data.
 """
 
-_stops: dict[str, threading.Event] = {}
+RUNS = Runs()
 _run_numbers = itertools.count(1)
 
 
@@ -168,56 +177,44 @@ def run(
 ) -> Iterator[dict[str, Any]]:
     """Both parameterisations, as updates of the stage."""
     update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
-    visitor = request.session_hash or ""
-    # First of all: the visitor can press Stop while a large photo is still being read.
-    stop = _stops[visitor] = threading.Event()
-    try:
-        nfe = given.whole(nfe, "NFE", 2, MOST_NFE)
-        asked = Comparison(task, SOLVERS[solver], nfe, spacing, int(seed or 0))
-        shown = _subject(example, upload, mode, task, severity, seed, largest_side)
-        pictures: dict[str, Any] = {"setup": setup(shown)}
-        for far in arrival(checkpoint):
-            if stop.is_set():
-                yield update | {"state": "stopped", "say": left(checkpoint)}
-                return
-            yield update | pictures | {"state": "waiting", "say": far.says}
-            pictures = {}
-        evaluations = len(PREDICTIONS) * nfe
-        with QUEUE.turn(PACE.seconds(checkpoint, shown.degraded[0].numel(), evaluations)) as turn:
-            while not turn.arrive(0.5) and not stop.is_set():
-                yield update | {"state": "waiting", "say": turn.says}
-            if stop.is_set():
-                yield update | {"state": "stopped", "say": "Stopped before it began."}
-                return
-            first: dict[str, Any] = {"setup": setup(shown) | {"nfe": nfe}}
-            for moment in moments(checkpoint, shown, asked, stop):
-                plots = figures(moment.steps, checkpoint)
-                told = {"state": "running", "frames": moment.frames, "figures": plots}
-                yield update | first | told | {"say": shown.note or ""}
-                first = {}
-        state = "finished" if moment.done else "stopped"
-        yield update | {"state": state, "say": f"{say(moment)} {shown.note or ''}"}
-    except gr.Error:  # it is a ValueError, too
-        raise
-    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        sentence = f"The run failed: {error}. Another setting or photo may work."
-        yield update | {"state": "failed", "say": sentence}
-        raise gr.Error(sentence, print_exception=False) from None
-    finally:
-        if _stops.get(visitor) is stop:
-            del _stops[visitor]
-
-
-def stop(request: gr.Request) -> None:
-    """Ends this visitor's run before its next step."""
-    if event := _stops.get(request.session_hash or ""):
-        event.set()
+    with RUNS.one(request) as stop:
+        try:
+            nfe = given.whole(nfe, "NFE", 2, MOST_NFE)
+            asked = Comparison(task, SOLVERS[solver], nfe, spacing, int(seed or 0))
+            shown = _subject(example, upload, mode, task, severity, seed, largest_side)
+            pictures: dict[str, Any] = {"setup": setup(shown)}
+            for far in arrival(checkpoint):
+                if stop.is_set():
+                    yield update | {"state": "stopped", "say": left(checkpoint)}
+                    return
+                yield update | pictures | {"state": "waiting", "say": far.says}
+                pictures = {}
+            pixels = shown.degraded[0].numel()
+            with QUEUE.turn(PACE.seconds(checkpoint, pixels, len(PREDICTIONS) * nfe)) as turn:
+                for says in waiting(turn, stop):
+                    yield update | {"state": "waiting", "say": says}
+                if stop.is_set():
+                    yield update | {"state": "stopped", "say": "Stopped before it began."}
+                    return
+                first: dict[str, Any] = {"setup": setup(shown) | {"nfe": nfe}}
+                for moment in moments(checkpoint, shown, asked, stop):
+                    plots = figures(moment.steps, checkpoint)
+                    told = {"state": "running", "frames": moment.frames, "figures": plots}
+                    yield update | first | told | {"say": shown.note or ""}
+                    first = {}
+            state = "finished" if moment.done else "stopped"
+            yield update | {"state": state, "say": f"{say(moment)} {shown.note or ''}"}
+        except gr.Error:  # it is a ValueError, too
+            raise
+        except FAILURES as error:
+            sentence = f"The run failed: {error}. Another setting or photo may work."
+            yield update | {"state": "failed", "say": sentence}
+            raise gr.Error(sentence, print_exception=False) from None
 
 
 def build(page: gr.Blocks) -> None:
     """Lays out the tab, inside the page's Blocks context."""
     first = examples()[0]
-    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     with gr.Row(elem_id="stability"):
         with gr.Column(elem_id="stability-rail", scale=0, min_width=0):
             with gr.Column(elem_id="stability-knobs"):
@@ -271,8 +268,7 @@ def build(page: gr.Blocks) -> None:
                     )
             with gr.Row(elem_id="stability-runbar"):
                 line = arrival_line("menu-expanded-network")
-                go = gr.Button("Run", variant="primary", elem_id="stability-run")
-                halt = gr.Button("Stop", variant="stop", elem_id="stability-stop")
+                run_and_stop = buttons("stability-")
         with gr.Column(elem_id="stability-stage"):
             shown = preview(0, None, given.CLEAN, first.task, first.severity, 0, LARGEST_SIDE)
             gr.HTML(f"<p>{LEAD}</p>", elem_id="stability-lead", padding=False)
@@ -295,33 +291,16 @@ def build(page: gr.Blocks) -> None:
                         chart(f"stability-{name}", title, shown["figures"][name], "stability")
 
     what = [photo.example, photo.drop, photo.mode, photo.task, photo.severity, seed, largest_side]
-    for event in photo.picked:
-        event.then(as_text(preview), what, stage, **quietly)
-    gr.on(
-        [
-            photo.mode.input,
-            photo.task.input,
-            photo.severity.release,
-            seed.submit,
-            largest_side.input,
-        ],
-        as_text(preview),
-        what,
-        stage,
-        trigger_mode="always_last",
-        **quietly,
-    )
-    for chosen in made_ready(checkpoint, line, quietly):
-        chosen.success(task_told, checkpoint, photo.task, **quietly)
-    running = go.click(
-        as_text(run),
-        [*what, solver, nfe, spacing, checkpoint],
-        stage,
-        concurrency_limit=None,
-        js=f"(...all) => {{ {tell('#stability', 'asked')}; return all; }}",
-        **quietly,
-    )
-    # A full line leaves no last word.
-    running.failure(None, None, None, js=f"() => {{ {tell('#stability', 'failed')}; }}")
-    halt.click(stop, None, None, queue=False, **quietly)
-    page.unload(stop)
+    moved = [
+        photo.mode.input,
+        photo.task.input,
+        photo.severity.release,
+        seed.submit,
+        largest_side.input,
+    ]
+    wire_preview(as_text(preview), photo.picked, moved, what, stage)
+    for chosen in made_ready(checkpoint, line, PRIVATE):
+        chosen.success(task_told, checkpoint, photo.task, **PRIVATE)
+    settings = [*what, solver, nfe, spacing, checkpoint]
+    wire_run("stability", run_and_stop, as_text(run), settings, stage, RUNS.stop)
+    page.unload(RUNS.stop)
