@@ -182,7 +182,7 @@ def test_compare_reports_runs_as_they_end_and_closes_with_the_sheet_and_the_tabl
 
 def test_compare_leaves_nothing_of_a_program_behind(client, small):
     compared(client, small, ["ddim"], [1])
-    assert not any(name.startswith("program-") for name in compare.SHELF._results)
+    assert not any(name.startswith("program-") for name in compare.CACHE._results)
 
 
 def test_playground_moves_the_particles_of_the_library(client):

@@ -23,7 +23,7 @@ from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
 from mrsampler.ui.parts import choices
 from mrsampler.ui.parts.frames import jpeg
-from mrsampler.ui.queue import Turnstile
+from mrsampler.ui.queue import Queue
 from mrsampler.ui.restore import live, samplers
 from mrsampler.ui.restore import tab as restore
 from mrsampler.ui.restore.figures import free_side
@@ -286,7 +286,7 @@ def test_the_updates_a_second_are_at_most_twelve():
 
 
 def test_visitors_are_served_in_order_and_told_their_place():
-    line, order = Turnstile(), []
+    line, order = Queue(), []
 
     def visit(name):
         with line.turn() as turn:
@@ -313,7 +313,7 @@ def test_visitors_are_served_in_order_and_told_their_place():
 
 
 def test_one_who_leaves_the_line_holds_up_nobody():
-    line = Turnstile()
+    line = Queue()
     with pytest.raises(RuntimeError), line.turn() as turn:
         assert turn.arrive(0)
         raise RuntimeError("the run failed")

@@ -16,7 +16,7 @@ from mrsampler import cli, photo
 from mrsampler.examples import examples
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import hardware, session
-from mrsampler.ui.parts.frames import Kept, within
+from mrsampler.ui.parts.frames import ByteImage, within
 from mrsampler.ui.parts.quality import Judge, Quality, lesson
 from mrsampler.ui.restore import downloads, link, live, memory, repeat
 from mrsampler.ui.restore.figures import Line, pinned, unpinned
@@ -198,11 +198,11 @@ def test_the_animation_shows_both_samplers_a_frame_a_tick_and_rests_on_the_last(
 
 def test_a_kept_frame_is_its_own_to_half_a_step_of_its_range():
     image = 0.5 + 0.3 * torch.randn(3, 20, 30, generator=torch.Generator().manual_seed(0))
-    kept = Kept.of(image)
+    kept = ByteImage.of(image)
     assert kept.pixels.dtype == torch.uint8
     # Half a step, and float32 rounding.
     assert (kept.image - image).abs().max() <= 0.501 * (kept.high - kept.low) / 255
-    flat = Kept.of(torch.full((3, 4, 4), 0.25))
+    flat = ByteImage.of(torch.full((3, 4, 4), 0.25))
     assert torch.equal(flat.image, torch.full((3, 4, 4), 0.25))
 
 
@@ -309,7 +309,7 @@ def test_what_a_link_may_not_ask_for_is_left_out_and_named(key, value):
 
 
 def still(key, index, side=32, whole=True):
-    frame = Kept.of(torch.rand(3, side, side, generator=torch.Generator().manual_seed(index)))
+    frame = ByteImage.of(torch.rand(3, side, side, generator=torch.Generator().manual_seed(index)))
     return Still(
         key,
         index,

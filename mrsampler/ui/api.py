@@ -25,7 +25,7 @@ from mrsampler.ui.parts import choices
 from mrsampler.ui.parts import photo_controls as given
 from mrsampler.ui.parts.files import save, save_bytes, uploaded
 from mrsampler.ui.playground import tab as scenes
-from mrsampler.ui.queue import PACE
+from mrsampler.ui.queue import THROUGHPUT
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -81,7 +81,7 @@ def restore(
             )
         shown = subject(_photo(image), False, task, 0.0, int(seed), int(largest_side))
         settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
-        expected = PACE.seconds(checkpoint, shown.degraded[0].numel(), int(nfe))
+        expected = THROUGHPUT.seconds(checkpoint, shown.degraded[0].numel(), int(nfe))
         with QUEUE.turn(expected) as turn:
             while not turn.arrive(0.5):
                 yield None, {"state": "waiting", "ahead": turn.ahead, "seconds": turn.seconds}
@@ -181,7 +181,7 @@ def compare(
             for state, say, _ in sheets.fill(ask, visitor, threading.Event()):
                 yield None, None, {"state": state, "say": say, "rows": _rows(ask)}
         finally:
-            sheets.SHELF.forget(visitor)
+            sheets.CACHE.forget(visitor)
         state = sheets.outcome(ask.grid)
         say = sheets.last_word(ask, state, time.monotonic() - began)
         files = [

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import gradio as gr
 
 
-class Turnstile:
+class Queue:
     """A fair queue whose waiting members can be told their place and an honest estimate.
 
     `limit` is how many may wait, beside the one whose turn it is; None for any number.
@@ -52,28 +52,28 @@ class Turnstile:
 class Turn:
     """A place in the line."""
 
-    def __init__(self, turnstile: Turnstile, expected: float | None = None):
-        self._turnstile = turnstile
+    def __init__(self, queue: Queue, expected: float | None = None):
+        self._queue = queue
         self._expected = expected
         self.began: float | None = None
 
     @property
     def ahead(self) -> int:
         """How many are before this one."""
-        with self._turnstile._changed:
-            return self._turnstile._line.index(self)
+        with self._queue._changed:
+            return self._queue._line.index(self)
 
     @property
     def seconds(self) -> float:
         """About how long until it is this one's turn: never none while somebody is ahead."""
-        with self._turnstile._changed:
-            ahead = self._turnstile._line[: self._turnstile._line.index(self)]
+        with self._queue._changed:
+            ahead = self._queue._line[: self._queue._line.index(self)]
             return max(1.0, sum(turn._left for turn in ahead)) if ahead else 0.0
 
     @property
     def says(self) -> str:
         """The place in the line and how long it lasts, in a sentence."""
-        with self._turnstile._changed:
+        with self._queue._changed:
             ahead, seconds = self.ahead, self.seconds
         if not ahead:
             return "Waiting: you are next."
@@ -83,7 +83,7 @@ class Turn:
     @property
     def _left(self) -> float:
         """About how long this one still has; one that overruns has a quarter of its time to go."""
-        typical = self._turnstile._typical_seconds
+        typical = self._queue._typical_seconds
         expected = typical if self._expected is None else self._expected
         if self.began is None:
             return expected
@@ -92,16 +92,14 @@ class Turn:
 
     def arrive(self, timeout: float) -> bool:
         """Waits at most `timeout` seconds; True when it is this one's turn."""
-        with self._turnstile._changed:
-            first = self._turnstile._changed.wait_for(
-                lambda: self._turnstile._line[0] is self, timeout
-            )
+        with self._queue._changed:
+            first = self._queue._changed.wait_for(lambda: self._queue._line[0] is self, timeout)
         if first and self.began is None:
             self.began = time.monotonic()
         return first
 
 
-class Pace:
+class Throughput:
     """How long an evaluation takes, from those that there were: of a network, at a size."""
 
     def __init__(self) -> None:
@@ -121,7 +119,7 @@ class Pace:
         return known[nearest] * pixels / nearest * evaluations
 
 
-PACE = Pace()
+THROUGHPUT = Throughput()
 """Of the networks here, for all visitors."""
 
 

@@ -18,9 +18,9 @@ from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
 from mrsampler.ui.hardware import gpu
-from mrsampler.ui.queue import Turnstile, duration
+from mrsampler.ui.queue import Queue, duration
 
-QUEUE = Turnstile()
+QUEUE = Queue()
 
 device: str | None = None
 """Where the networks run: a torch device, or None for the GPU if there is one."""

@@ -211,7 +211,7 @@ def measured(quality: Quality | None) -> dict[str, float | None]:
     }
 
 
-class Shelf:
+class ResultCache:
     """The results of each visitor by subject, and the grid that each is looking at."""
 
     def __init__(self, per_visitor: int = PER_VISITOR, for_all: int = FOR_ALL) -> None:

@@ -24,7 +24,7 @@ from mrsampler.ui.compare.grid import (
     Cell,
     Grid,
     Result,
-    Shelf,
+    ResultCache,
     measured,
     plan,
 )
@@ -46,7 +46,7 @@ from mrsampler.ui.parts.frames import jpeg
 from mrsampler.ui.parts.networks import left, made_ready, task_told
 from mrsampler.ui.parts.quality import Judge
 from mrsampler.ui.parts.tab import FAILURES, PRIVATE, Runs, buttons, waiting, wire_preview, wire_run
-from mrsampler.ui.queue import PACE, duration
+from mrsampler.ui.queue import THROUGHPUT, duration
 from mrsampler.ui.restore.memory import digest
 from mrsampler.ui.session import (
     QUEUE,
@@ -72,7 +72,7 @@ SOLVERS = ["mrs-ode-d-2", "posterior", "mrs-sde-d-2", "mrs-ode-n-2", "unipc-bh2-
 NFES, LARGEST_SIDE = "3, 5, 10, 20", 256
 MOST_NFES, MOST_EVALUATIONS = 6, 3000
 
-SHELF = Shelf()
+CACHE = ResultCache()
 
 RUNS = Runs()
 _warm: set[tuple[str, tuple[int, ...]]] = set()
@@ -107,7 +107,7 @@ class Asked:
     def expected(self, evaluations: int) -> float | None:
         """About how long so many evaluations take, if any were ever timed here."""
         width, height = self.grid.subject.size
-        return PACE.seconds(self.checkpoint, width * height, evaluations)
+        return THROUGHPUT.seconds(self.checkpoint, width * height, evaluations)
 
 
 def asked(
@@ -153,7 +153,7 @@ def asked(
     grid = Grid(key, title, chosen, counts, cells, with_rmse=bool(with_rmse))
     grid.degraded, grid.truth = shown.degraded, shown.truth
     grid.input = judge(shown.degraded) if judge else None
-    grid.results = SHELF.known(visitor, key, [*cells, CONVERGED])
+    grid.results = CACHE.known(visitor, key, [*cells, CONVERGED])
     ask = Asked(checkpoint, shown, grid, _pictures(shown), judge, restorer)
     if ask.evaluations > MOST_EVALUATIONS:
         raise _refusal(f"These are {ask.evaluations} evaluations; at most {MOST_EVALUATIONS}.")
@@ -222,7 +222,7 @@ def preview(request: gr.Request, *settings: Any) -> tuple[Any, Any]:
         return gr.skip(), f"Cannot run: {error.message}"
     if visitor in RUNS:
         return gr.skip(), gr.skip()  # Run was pressed meanwhile: the sheet is its own
-    SHELF.look(visitor, ask.grid)
+    CACHE.look(visitor, ask.grid)
     say = " ".join(filter(None, (invitation(ask.grid), ask.shown.note)))
     return told(ask) | {"state": "idle", "say": say, "now": None}, cost(ask)
 
@@ -297,7 +297,7 @@ def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
                     return
                 yield {"state": "waiting", "say": far.says, "now": None}, gr.skip()
             ask = asked(visitor, *settings)
-            SHELF.look(visitor, ask.grid)
+            CACHE.look(visitor, ask.grid)
             began = time.monotonic()
             for state, say, now in fill(ask, visitor, stop):
                 yield told(ask) | {"state": state, "say": say, "now": now}, _left(ask, now)
@@ -331,7 +331,7 @@ def fill(ask: Asked, visitor: str, stop: threading.Event) -> Iterator[Told]:
                 return
             ask.grid.results[cell] = result
             if result.final:
-                SHELF.keep(visitor, ask.grid.subject, result)
+                CACHE.keep(visitor, ask.grid.subject, result)
 
 
 def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None, Result | None]:
@@ -367,7 +367,7 @@ def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None,
     finally:
         steps.close()  # type: ignore[attr-defined]
     width, height = grid.subject.size
-    PACE.learn(ask.checkpoint, width * height, (time.perf_counter() - began) / spent)
+    THROUGHPUT.learn(ask.checkpoint, width * height, (time.perf_counter() - began) / spent)
     quality = ask.judge(x) if ask.judge else None
     return Result.of(cell, spent, seconds, x, jpeg(x), quality)
 
@@ -432,7 +432,7 @@ def verdict(grid: Grid) -> str:
 def forget(request: gr.Request) -> None:
     """Ends and frees all that is of a visitor who has left."""
     RUNS.stop(request)
-    SHELF.forget(request.session_hash or "")
+    CACHE.forget(request.session_hash or "")
 
 
 def sheet_of(grid: Grid) -> bytes:
@@ -444,7 +444,7 @@ def sheet_of(grid: Grid) -> bytes:
 
 def parcel(event: gr.EventData, request: gr.Request) -> str:
     """A file of what the visitor looks at: its numbers as "csv" or its pictures as "png"."""
-    grid = SHELF.grid(request.session_hash or "")
+    grid = CACHE.grid(request.session_hash or "")
     if grid is None or not grid.rows():
         raise _refusal("This sheet is no longer in memory: run it again to download it.")
     make = {"csv": grid.csv, "png": lambda: sheet_of(grid)}

@@ -33,7 +33,7 @@ def jpeg(image: Tensor) -> str:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ByteImage:
     """A frame in 8 bits over its own range, which noise makes wider than [0, 1].
 
     `pixels` is (3, H, W) uint8; 0 stands for `low` and 255 for `high`.
@@ -44,7 +44,7 @@ class Kept:
     high: float
 
     @classmethod
-    def of(cls, image: Tensor) -> Kept:
+    def of(cls, image: Tensor) -> ByteImage:
         """Rounded to a 510th of the range at most."""
         low, high = (value.item() for value in image.aminmax())
         scale = 255 / (high - low) if high > low else 0.0

@@ -241,7 +241,7 @@ def _particles(
     count: int,
     seed: int,
 ) -> Particles:
-    """Kept while only the solver changes: the exact solution is most of the work."""
+    """ByteImage while only the solver changes: the exact solution is most of the work."""
     density = points(drawn) if name == DRAWN else DENSITIES[name]
     return Particles(density, PROCESSES[process], mu, count, seed)
 

@@ -19,7 +19,7 @@ from mrsampler.solvers import SOLVERS
 from mrsampler.trajectory import Step
 from mrsampler.ui.hardware import crosses_processes, gpu
 from mrsampler.ui.parts.charts import COLOURS
-from mrsampler.ui.parts.frames import Kept, jpeg, within
+from mrsampler.ui.parts.frames import ByteImage, jpeg, within
 from mrsampler.ui.parts.quality import Judge, Quality, due_after
 from mrsampler.ui.restore.figures import Line, TrajectoryPlot
 from mrsampler.ui.session import Subject, load
@@ -68,8 +68,8 @@ class Still:
     t: float
     lam: float
     seconds: float
-    x: Kept
-    x0: Kept | None
+    x: ByteImage
+    x0: ByteImage | None
     of_x: Quality | None
     of_x0: Quality | None
     done: bool
@@ -271,8 +271,8 @@ class LiveRace:
             step.t,
             step.lam,
             step.seconds,
-            Kept.of(pictures[0]),
-            None if predicted is None else Kept.of(predicted.clamp(0, 1)),
+            ByteImage.of(pictures[0]),
+            None if predicted is None else ByteImage.of(predicted.clamp(0, 1)),
             self._psnr(pictures[0]),
             None if predicted is None else self._psnr(predicted),
             done,
@@ -308,7 +308,7 @@ def measured(stills: Sequence[Still], truth: Tensor) -> list[Still]:
     """
     judge = Judge(truth)
 
-    def whole(quality: Quality | None, picture: Kept) -> Quality:
+    def whole(quality: Quality | None, picture: ByteImage) -> Quality:
         found = judge(picture.image)
         return replace(found, psnr=quality.psnr) if quality else found  # that of its 32 bits
 

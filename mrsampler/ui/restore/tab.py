@@ -35,7 +35,7 @@ from mrsampler.ui.parts.networks import left, made_ready
 from mrsampler.ui.parts.photo_controls import CLEAN, DAMAGED, read, whole
 from mrsampler.ui.parts.quality import Judge, Quality, lesson
 from mrsampler.ui.parts.tab import FAILURES, PRIVATE, Runs, buttons, waiting, wire_preview, wire_run
-from mrsampler.ui.queue import PACE
+from mrsampler.ui.queue import THROUGHPUT
 from mrsampler.ui.restore import downloads, figures, link, repeat
 from mrsampler.ui.restore.live import (
     Entrant,
@@ -181,7 +181,7 @@ def run(
             pins, note = _pins(request, kept.subject)
             pixels = shown.degraded[0].numel()
             evaluations = sum(entrant.nfe for entrant in entrants)
-            with QUEUE.turn(PACE.seconds(checkpoint, pixels, evaluations)) as turn:
+            with QUEUE.turn(THROUGHPUT.seconds(checkpoint, pixels, evaluations)) as turn:
                 first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
                 failed = "failed"
                 for says in waiting(turn, stop):
@@ -200,7 +200,7 @@ def run(
                     first = {}
                 spent = sum(result.nfe for result in moment.results)
                 if spent and turn.began is not None:
-                    PACE.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
+                    THROUGHPUT.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
             finished = all(result.done for result in moment.results)
             word = last_word(moment, shown, finished, note)
             last = update | {"state": "finished" if finished else "stopped", "say": word}

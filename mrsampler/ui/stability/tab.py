@@ -29,7 +29,7 @@ from mrsampler.ui.parts.tab import (
     wire_preview,
     wire_run,
 )
-from mrsampler.ui.queue import PACE
+from mrsampler.ui.queue import THROUGHPUT
 from mrsampler.ui.session import QUEUE, Subject, arrival, default_checkpoint, load, subject
 from mrsampler.ui.stability.divergence import (
     PREDICTIONS,
@@ -190,7 +190,7 @@ def run(
                 yield update | pictures | {"state": "waiting", "say": far.says}
                 pictures = {}
             pixels = shown.degraded[0].numel()
-            with QUEUE.turn(PACE.seconds(checkpoint, pixels, len(PREDICTIONS) * nfe)) as turn:
+            with QUEUE.turn(THROUGHPUT.seconds(checkpoint, pixels, len(PREDICTIONS) * nfe)) as turn:
                 for says in waiting(turn, stop):
                     yield update | {"state": "waiting", "say": says}
                 if stop.is_set():

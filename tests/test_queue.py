@@ -8,11 +8,11 @@ import pytest
 
 from mrsampler.ui import session
 from mrsampler.ui.page import build
-from mrsampler.ui.queue import Turnstile, duration
+from mrsampler.ui.queue import Queue, duration
 
 
 def test_whoever_comes_to_a_full_line_is_told_so_and_leaves_it_as_it_was():
-    line = Turnstile(limit=2)
+    line = Queue(limit=2)
     with line.turn() as first, line.turn(), line.turn() as last:
         assert first.arrive(0)
         sentence = r"The line is full \(2 waiting\): try again in a minute\."
@@ -24,25 +24,25 @@ def test_whoever_comes_to_a_full_line_is_told_so_and_leaves_it_as_it_was():
 
 
 def test_one_in_the_middle_of_several_turns_is_let_in_again():
-    line = Turnstile(limit=1)
+    line = Queue(limit=1)
     with line.turn(), line.turn(), line.turn(again=True) as turn:
         assert turn.ahead == 2
 
 
 def test_none_wait_where_none_may():
-    line = Turnstile(limit=0)
+    line = Queue(limit=0)
     with line.turn(), pytest.raises(gr.Error, match="0 waiting"), line.turn():
         pass
 
 
 def test_the_page_sets_the_limit(monkeypatch):
-    monkeypatch.setattr(session, "QUEUE", Turnstile())
+    monkeypatch.setattr(session, "QUEUE", Queue())
     build(3)
     assert session.QUEUE.limit == 3
 
 
 def test_the_estimate_is_what_those_ahead_expect_to_take():
-    line = Turnstile()
+    line = Queue()
     with line.turn(4.0) as first, line.turn(30.0), line.turn(2.0) as last:
         assert first.arrive(0)
         assert last.seconds == pytest.approx(34, abs=0.5)
@@ -50,7 +50,7 @@ def test_the_estimate_is_what_those_ahead_expect_to_take():
 
 
 def test_short_turns_that_say_so_do_not_shorten_the_others():
-    line = Turnstile()
+    line = Queue()
     for _ in range(20):
         with line.turn(0.0) as turn:
             assert turn.arrive(0)
@@ -60,7 +60,7 @@ def test_short_turns_that_say_so_do_not_shorten_the_others():
 
 
 def test_a_turn_that_overruns_is_never_about_to_end(monkeypatch):
-    line, now = Turnstile(), [100.0]
+    line, now = Queue(), [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with line.turn(8.0) as first, line.turn(1.0) as last:
         assert first.arrive(0)
@@ -72,7 +72,7 @@ def test_a_turn_that_overruns_is_never_about_to_end(monkeypatch):
 
 
 def test_nobody_ahead_is_no_wait_and_anybody_is_some():
-    line = Turnstile()
+    line = Queue()
     with line.turn(0.01) as first, line.turn(1.0) as last:
         assert first.arrive(0)
         assert first.seconds == 0 and last.seconds == 1
@@ -81,7 +81,7 @@ def test_nobody_ahead_is_no_wait_and_anybody_is_some():
 
 
 def test_turns_are_one_at_a_time():
-    line, inside, most = Turnstile(), [], []
+    line, inside, most = Queue(), [], []
 
     def visit():
         with line.turn() as turn:
