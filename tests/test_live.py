@@ -21,11 +21,13 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.metrics import ssim
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
-from mrsampler.ui import choices, live, restore, samplers, session
-from mrsampler.ui.figures import free_side
-from mrsampler.ui.frames import jpeg
-from mrsampler.ui.live import Entrant, LiveRace, ended, lasting, measured
-from mrsampler.ui.turnstile import Turnstile
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts.frames import jpeg
+from mrsampler.ui.queue import Queue
+from mrsampler.ui.restore import live, samplers
+from mrsampler.ui.restore import tab as restore
+from mrsampler.ui.restore.figures import free_side
+from mrsampler.ui.restore.live import Entrant, LiveRace, ended, lasting, measured
 
 ENTRANTS = [
     Entrant("a", "MR Sampler, ODE", "mrs-ode-d-2", 3, "uniform-lambda"),
@@ -235,11 +237,11 @@ def test_while_one_goes_on_alone_the_page_is_told_half_as_often(monkeypatch):
 
 def test_a_race_that_is_closed_ends_the_moment_that_is_being_made(monkeypatch):
     network, stop = Network(seconds=0.02), threading.Event()
-    monkeypatch.setattr(session, "load", lambda name: restorer(network))
+    monkeypatch.setattr(live, "load", lambda name: restorer(network))
     monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e-6)  # the second moment is the whole race
     shown = SimpleNamespace(degraded=TRUTH.clone(), truth=TRUTH)
     entrants = [replace(entrant, nfe=200) for entrant in ENTRANTS]
-    moments = session.race("test", shown, "noisy", entrants, 0, stop)
+    moments = live.race("test", shown, "noisy", entrants, 0, stop)
     next(moments)
     moments.close()
     assert stop.is_set()
@@ -286,7 +288,7 @@ def test_the_updates_a_second_are_at_most_twelve():
 
 
 def test_visitors_are_served_in_order_and_told_their_place():
-    line, order = Turnstile(), []
+    line, order = Queue(), []
 
     def visit(name):
         with line.turn() as turn:
@@ -313,7 +315,7 @@ def test_visitors_are_served_in_order_and_told_their_place():
 
 
 def test_one_who_leaves_the_line_holds_up_nobody():
-    line = Turnstile()
+    line = Queue()
     with pytest.raises(RuntimeError), line.turn() as turn:
         assert turn.arrive(0)
         raise RuntimeError("the run failed")
