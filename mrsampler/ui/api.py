@@ -15,7 +15,7 @@ import gradio as gr
 
 from mrsampler import checkpoints, photo
 from mrsampler.degradations import REGISTRY, TASKS
-from mrsampler.photo import Photo
+from mrsampler.photo import Photo, PhotoError
 from mrsampler.restorer import OPTIMISED
 from mrsampler.size import OWN, result, working
 from mrsampler.solvers import SOLVERS
@@ -315,7 +315,7 @@ def _upload(image: Any) -> dict[str, Any]:
     try:
         if uploaded(image):
             return image
-    except ValueError:
+    except PhotoError:
         pass
     raise _refusal("image must be an uploaded file.")
 

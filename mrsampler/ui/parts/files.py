@@ -11,6 +11,8 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from mrsampler.photo import PhotoError
+
 
 def save(picture: Image.Image, name: str) -> str:
     """The picture as NAME.png; its path."""
@@ -30,13 +32,13 @@ def save_bytes(content: bytes, name: str) -> str:
 def uploaded(value: Any) -> str | None:
     """The path of an upload in gradio's terms, a dict; None for nothing ("" is a browser's null).
 
-    Raises ValueError for what gradio has not checked to be an upload of its own: without `meta` it
+    Raises PhotoError for what gradio has not checked to be an upload of its own: without `meta` it
     does not look.
     """
     if not value:
         return None
     if not isinstance(value, dict) or value.get("meta") != {"_type": "gradio.FileData"}:
-        raise ValueError("a photo must be an uploaded file.")
+        raise PhotoError("A photo must be an uploaded file.")
     return value["path"]
 
 
