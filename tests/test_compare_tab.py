@@ -592,7 +592,7 @@ def test_the_sheet_fills_in_without_a_jump_and_the_curves_with_it(page, slow):
     wait_for(page, "finished")
     assert done(page) == 10 and boxes(page) == before
     lines = page.evaluate("document.querySelector('.plot').data.map(t => t.x.length)")
-    assert lines == [2] * 15, "five samplers in three plots, a point an NFE"
+    assert lines == [2] * 20, "five samplers in four plots, a point an NFE"
     page.get_by_role("button", name="seconds").first.click()
     seconds = page.evaluate("document.querySelector('.plot').data[0].x")
     assert all(0 < value < 60 for value in seconds) and seconds != [2, 3]
@@ -674,7 +674,7 @@ def test_a_point_lights_its_cell_and_its_row(page):
     lit = page.locator(".lit").evaluate_all("all => all.map(n => n.dataset.key)")
     assert lit == ["posterior 3", "posterior 3"]
     labels = page.locator(".plot .hoverlayer .hovertext").all_text_contents()
-    assert len(labels) == 3 and all("Posterior" in text for text in labels), "in all three plots"
+    assert len(labels) == 4 and all("Posterior" in text for text in labels), "in all four plots"
     page.get_by_role("button", name="PSNR, dB").click()
     column = page.locator(".numbers tbody tr:not(.input) td:nth-child(4)").all_text_contents()
     assert [float(x) for x in column] == sorted(map(float, column), reverse=True)
