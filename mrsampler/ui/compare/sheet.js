@@ -38,6 +38,7 @@ export default function mount({ element, props, trigger, watch }) {
   function lay() {
     const { rows, nfes, pictures } = state;
     const signature = JSON.stringify([rows, nfes, pictures.ratio]);
+    root.style.setProperty('--lines', state.with_rmse ? 3 : 2); // of a caption's numbers
     for (const [name, source] of [
       ['degraded', pictures.degraded],
       ['truth', pictures.truth],
