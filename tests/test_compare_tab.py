@@ -8,6 +8,7 @@ import math
 import re
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -59,6 +60,13 @@ class Network:
 def restorer(network=None, process=PROCESS, timesteps=None):
     denoiser, card = Denoiser(network or Network(), "data"), {"timesteps": timesteps or {}}
     return Restorer(Checkpoint("test", denoiser, process, TASKS, card), torch.device("cpu"))
+
+
+def read(known):
+    """A checkpoint that has been read, as the session keeps it."""
+    reading = Future()
+    reading.set_result(known)
+    return reading
 
 
 # --- the grid ------------------------------------------------------------------------------------
@@ -237,9 +245,7 @@ def test_the_contact_sheet_has_every_picture_at_its_place_and_nothing_where_none
 def network(monkeypatch):
     """Runs go over this network, and nothing is known of earlier ones."""
     network = Network()
-    known = restorer(network)
-    for module in (compare, session):
-        monkeypatch.setattr(module, "load", lambda checkpoint: known)
+    monkeypatch.setattr(session, "_readings", {"bundled": read(restorer(network))})
     monkeypatch.setattr(compare, "CACHE", ResultCache())
     monkeypatch.setattr(compare, "THROUGHPUT", Throughput())
     monkeypatch.setattr(compare, "_warm", {("bundled", (3, 43, 64))})
@@ -498,10 +504,8 @@ def slow():
 @pytest.fixture(scope="module")
 def address(executable, slow):
     """The tab on a page of its own, over a network that is quick, slow or broken as asked."""
-    known = restorer(slow)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (compare, session):
-            patch.setattr(module, "load", lambda checkpoint: known)
+        patch.setattr(session, "_readings", {"bundled": read(restorer(slow))})
         with served("Compare", compare.build) as url:
             yield url
 

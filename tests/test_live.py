@@ -177,20 +177,23 @@ def test_while_it_runs_psnr_alone_is_measured():
         assert quality["psnr"] > 0 and quality["ssim"] is None and quality["swd"] is None
 
 
-def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_the_sample():
+def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_the_sample(
+    monkeypatch,
+):
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e-6)  # however long it takes here
     entrants = [ENTRANTS[0], Entrant("b", "Posterior", "posterior", 100, "uniform-t")]
     moments = list(race(Network(), entrants=entrants).moments())
-    live = [still for moment in moments for still in moment.stills if still.key == "b"]
-    assert [still.nfe for still in live] == list(range(101))
-    stills = measured(live, TRUTH)
+    raced = [still for moment in moments for still in moment.stills if still.key == "b"]
+    assert [still.nfe for still in raced] == list(range(101))
+    stills = measured(raced, TRUTH)
     whole = [still.nfe for still in stills if still.of_x0 and still.of_x0.swd is not None]
     assert whole == [1, 2, 3, 4, 6, 9, 14, 21, 32, 48, 72, 100]
-    assert all(still.x0 for still in stills[1:]) and not any(still.shown for still in live[1:-1])
+    assert all(still.x0 for still in stills[1:]) and not any(still.shown for still in raced[1:-1])
     assert [still.nfe for still in lasting(stills) if still.x0] == whole
     assert [still.nfe for still in stills if still.of_x.swd is not None] == [100]
     assert [still.nfe for still in stills if still.of_x.st_lpips is not None] == [100]
     assert all(still.of_x0.st_lpips is None for still in stills[1:]), "the sample alone is worth it"
-    for still, before in zip(stills, live, strict=True):
+    for still, before in zip(stills, raced, strict=True):
         assert still.of_x.psnr == before.of_x.psnr
     sample = stills[-1]
     assert sample.of_x.ssim == pytest.approx(ssim(sample.x.image, TRUTH))

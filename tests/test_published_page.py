@@ -281,7 +281,8 @@ def test_it_is_fetched_once_for_all_who_see_how_far_it_is_and_then_raced(
             assert page.evaluate("document.body.dataset.run") == "finished"
             row = page.locator(".results tbody tr").nth(1)
             raced = re.compile(r"MR Sampler ODE d-2.*\b2\b", re.DOTALL)
-            expect(row).to_have_text(raced, use_inner_text=True)
+            # The word comes before the measures.
+            expect(row).to_have_text(raced, use_inner_text=True, timeout=60_000)
             expect(page.get_by_text("What to undo is detected by the model.")).to_be_visible()
             expect(page.locator("#menu-checkpoint")).to_have_value("daclip-uir")
             page.screenshot(path=ARTEFACTS / "checkpoint-raced.png", full_page=True)
