@@ -725,10 +725,9 @@ def _starts() -> str:
     """Where the particles of each process start."""
     anchored = [p.label for p in PROCESSES.values() if p.anchored]
     others = [p.label for p in PROCESSES.values() if not p.anchored]
-    first = " and ".join(anchored)
     return (
-        f"{first[:1].upper()}{first[1:]} start about \u03bc, which you can drag; "
-        f"{' and '.join(others)} about the origin."
+        f"Particles start about \u03bc, which you can drag, with {' and '.join(anchored)}; "
+        f"about the origin with {' and '.join(others)}."
     )
 
 
