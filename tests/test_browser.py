@@ -835,7 +835,8 @@ def test_every_kind_of_control_shows_the_keyboard_where_it_is(page):
 
 def test_every_button_says_what_it_changes(page):
     mute = page.locator("#restore button:visible, button.theme").evaluate_all(
-        "all => all.filter(b => !b.title).map(b => b.outerHTML.slice(0, 120))"
+        "all => all.filter(b => !b.title && !b.dataset.title)"  # plotly's, which draws it itself
+        ".map(b => b.outerHTML.slice(0, 120))"
     )
     assert mute == []
 
