@@ -16,6 +16,12 @@ WORKING_SIDE = 512
 Measured on photos of 1280 pixels: at 768, and by tiles, rain and snow lose 3 to 13 dB."""
 
 
+def is_local(task: str) -> bool:
+    """Whether its damage is a matter of pixels; of another checkpoint's own task nothing is known,
+    and its photo is taken as it is."""
+    return task not in REGISTRY or REGISTRY[task].local
+
+
 def working(photo: Photo, task: str, size: int | str) -> Photo:
     """The photo with `rgb` as the network is to see it: scaled down, never up.
 
@@ -24,7 +30,7 @@ def working(photo: Photo, task: str, size: int | str) -> Photo:
     word and for a number under 32.
     """
     if size == OWN:
-        return photo if REGISTRY[task].local else photo.within(WORKING_SIDE)
+        return photo if is_local(task) else photo.within(WORKING_SIDE)
     if not isinstance(size, int):
         raise ValueError(f"size must be {OWN!r} or a whole number of pixels, got {size!r}")
     return photo.within(size)
@@ -36,6 +42,6 @@ def result(photo: Photo, small: Photo, task: str, restored: Tensor) -> Image.Ima
     Of a local task it is scaled back, for a small copy does not know what a large one's pixels
     suffer from; of the others the change is made to the photo itself.
     """
-    if small.rgb.shape == photo.rgb.shape or REGISTRY[task].local:
+    if small.rgb.shape == photo.rgb.shape or is_local(task):
         return photo.image(restored)
     return photo.image(upsampled(photo.rgb, small.rgb, restored))

@@ -14,10 +14,10 @@ from typing import Any
 import gradio as gr
 
 from mrsampler import checkpoints, photo
-from mrsampler.degradations import REGISTRY, TASKS
+from mrsampler.degradations import TASKS
 from mrsampler.photo import Photo, PhotoError
 from mrsampler.restorer import OPTIMISED
-from mrsampler.size import OWN, result, working
+from mrsampler.size import OWN, is_local, result, working
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
@@ -84,7 +84,7 @@ def restore(
             )
         source = _photo(image)
         if side == OWN:
-            check_own_size(source, REGISTRY[task].local)
+            check_own_size(source, is_local(task))
         small = working(source, task, side)
         settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
         expected = THROUGHPUT.seconds(checkpoint, small.rgb[0].numel(), int(nfe))

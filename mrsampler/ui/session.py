@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from mrsampler import checkpoints, hub, restorer
-from mrsampler.degradations import REGISTRY, degrade
+from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
-from mrsampler.size import OWN, WORKING_SIDE
+from mrsampler.size import OWN, WORKING_SIDE, is_local
 from mrsampler.ui.hardware import gpu
 from mrsampler.ui.queue import Queue, duration
 
@@ -159,7 +159,7 @@ def subject(
     runs are shown within WORKING_SIDE. Raises gr.Error for a photo too large for that.
     """
     if size == OWN:
-        check_own_size(photo, damage or REGISTRY[task].local)
+        check_own_size(photo, damage or is_local(task))
     side = WORKING_SIDE if size == OWN else int(size)
     if not damage:
         return Subject(photo, photo.within(side).rgb, None)

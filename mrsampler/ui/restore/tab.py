@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from mrsampler import checkpoints
-from mrsampler.degradations import REGISTRY
 from mrsampler.examples import ASSETS
-from mrsampler.size import OWN, result
+from mrsampler.size import OWN, is_local, result
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import session
 from mrsampler.ui.parts import choices
@@ -191,7 +190,7 @@ def run(
                     THROUGHPUT.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
                 finished = all(result.done for result in moment.results)
                 sample: Tensor | None = None  # of the photo itself, where that takes another run
-                alone = size == OWN and REGISTRY[task].local and shown.scaled
+                alone = size == OWN and is_local(task) and shown.scaled
                 if finished and alone:
                     with RUNS.one(request) as stop:  # the race has set its own
                         for says, sample in own_size(checkpoint, shown, task, entrants[0], seed):
