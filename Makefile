@@ -6,11 +6,12 @@ BIN := .venv/bin
 run: .venv/run.stamp
 	$(BIN)/python app.py
 
-test: .venv/test.stamp
+test: .venv/test.stamp node_modules/check.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	PATH="$(BIN):$$PATH" npm run --silent check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(BIN)/python:
@@ -23,4 +24,9 @@ $(BIN)/python:
 
 .venv/test.stamp: requirements.txt requirements-dev.txt | $(BIN)/python
 	$(BIN)/pip install --disable-pip-version-check -q -r requirements-dev.txt
+	touch $@
+
+# The page's JavaScript is served as it is; this is what checks it, with Node from requirements-dev.
+node_modules/check.stamp: package.json package-lock.json | .venv/test.stamp
+	PATH="$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 	touch $@

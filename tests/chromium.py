@@ -24,7 +24,7 @@ from playwright.sync_api import sync_playwright
 
 from mrsampler.bench.page import FLAGS, MissingError, find_chromium
 from mrsampler.ui import theme as looks
-from mrsampler.ui.components import PLOTLY, web
+from mrsampler.ui.parts.components import SERVED, web
 
 ROOT = Path(__file__).parents[1]
 ARTEFACTS = Path(__file__).parent / "artefacts"
@@ -193,11 +193,11 @@ def explorer(log, **environment):
 @contextlib.contextmanager
 def served(label, build):
     """The address of a page that has this tab alone, from a server in this process."""
-    gr.set_static_paths([PLOTLY])
+    gr.set_static_paths(SERVED)
     with gr.Blocks(fill_width=True, analytics_enabled=False) as demo:
-        gr.HTML(**web("header"))
+        gr.HTML(**web("parts/header"))
         with gr.Tab(label):
-            build()
+            build(demo)
     _, url, _ = demo.queue().launch(
         prevent_thread_lock=True,
         quiet=True,

@@ -21,7 +21,8 @@ from mrsampler import photo
 from mrsampler.examples import examples
 from mrsampler.particles import Particles
 from mrsampler.playground import DENSITIES
-from mrsampler.ui import compare, session
+from mrsampler.ui import session
+from mrsampler.ui.compare import tab as compare
 from mrsampler.ui.page import build
 
 PHOTO = examples()[1].path
@@ -182,7 +183,7 @@ def test_compare_reports_runs_as_they_end_and_closes_with_the_sheet_and_the_tabl
 
 def test_compare_leaves_nothing_of_a_program_behind(client, small):
     compared(client, small, ["ddim"], [1])
-    assert not any(name.startswith("program-") for name in compare.SHELF._results)
+    assert not any(name.startswith("program-") for name in compare.CACHE._results)
 
 
 def test_playground_moves_the_particles_of_the_library(client):

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from mrsampler import SOLVERS, MeanRevertingSDE, load
-from mrsampler.ui import choices
+from mrsampler.ui.parts import choices
 
 pytestmark = pytest.mark.browser
 NOWHERE = "http://127.0.0.1:9"  # the discard port: whatever asks the internet fails
@@ -39,30 +39,6 @@ def visit(browser, address, theme="light", link="", **window):
 def page(browser, address):
     with visit(browser, address) as page:
         yield page
-
-
-def frames_asked_for(page):
-    """How many frames of the screen the page asks for in a second."""
-    devtools, events, ended = page.context.new_cdp_session(page), [], []
-    devtools.on("Tracing.dataCollected", lambda data: events.extend(data["value"]))
-    devtools.on("Tracing.tracingComplete", lambda data: ended.append(data))
-    kinds = "devtools.timeline,disabled-by-default-devtools.timeline"
-    devtools.send("Tracing.start", {"categories": kinds})
-    page.wait_for_timeout(1000)
-    devtools.send("Tracing.end")
-    while not ended:
-        page.wait_for_timeout(20)
-    devtools.detach()
-    names = [event["name"] for event in events]
-    assert "RunTask" in names, "nothing was traced"
-    return names.count("FireAnimationFrame")
-
-
-def test_a_page_at_rest_asks_for_no_frame_of_the_screen(page):
-    """Gradio's own loader would for ever: see ui/loader.py."""
-    wait_for_recording(page)  # the first test: a tab that shows a plot in 3-D would be counted
-    # What moves as a page opens comes to rest within seconds.
-    assert any(frames_asked_for(page) <= 2 for _ in range(15))
 
 
 def slide(page, label, value):
@@ -113,12 +89,10 @@ WATCH = """() => {
   new MutationObserver((changes) => changes.forEach((c) => c.removedNodes.forEach((n) => {
     if (n.nodeName === 'IMG') window.seen.removed++;
   }))).observe(document.querySelector('.panels'), {childList: true, subtree: true});
-  const canvas = document.querySelector('.canvas');
   window.watcher = setInterval(() => {
     window.seen.states.add(document.body.dataset.run);
-    if (!canvas.classList.contains('sketched')) return;
-    const lines = [...canvas.querySelectorAll('.sketch .line')];
-    window.seen.points.push(lines.map((line) => line.querySelectorAll('circle').length));
+    const data = document.querySelector('.plot').data || [];
+    window.seen.points.push(data.slice(0, 2).map((trace) => trace.x.length));
   }, 30);
 }"""
 
@@ -138,7 +112,7 @@ def test_with_reduced_motion_the_recorded_race_is_there_at_once_and_can_be_looke
     with visit(browser, address, still=True) as page:
         wait_for_recording(page)
         assert count(page, "b") == 100
-        page.wait_for_function("document.querySelectorAll('.sketched').length === 0")
+        page.wait_for_function("document.querySelector('.plot.curve').data")
         assert dot(page, ".curve", "b", 3)
 
 
@@ -160,7 +134,8 @@ def test_a_race_streams_both_samplers_and_their_trajectories(page):
     assert seen["removed"] == 0, "an image was replaced instead of updated: it flickers"
     final = page.evaluate("document.querySelector('.plot').data.map(t => t.x.length)")
     assert final[:2] == [25, 31], "x_T and one point an evaluation"
-    grown = [drawn for drawn in seen["points"] if drawn]
+    run = [drawn for drawn in seen["points"] if len(drawn) == 2]
+    grown = run[run.index(min(run, key=sum)) :]  # before it, the recorded race's
     assert grown == sorted(grown) and len({b for a, b in grown}) >= 3
     assert (count(page, "a"), count(page, "b")) == (24, 30)
     rows = page.locator(".results tbody tr")
@@ -213,7 +188,7 @@ def raced(finished_race):
 
 def marks(page):
     """Where the dots of both plots are: those of the frame that is looked at."""
-    return page.locator(".now circle").evaluate_all(
+    return page.locator(".now circle:not(.ahead)").evaluate_all(
         "all => all.map(c => [c.getAttribute('cx'), c.getAttribute('cy')].join())"
     )
 
@@ -240,56 +215,28 @@ def test_the_scrubber_moves_panels_and_plots_without_a_run(raced):
     assert [url for url in asked if re.search("/(queue|call|run)/", url)] == []
 
 
-def test_in_space_the_marks_move_without_the_scene_being_drawn_anew(raced):
+def test_in_space_the_current_points_are_large_and_what_lies_ahead_is_pale(raced):
     raced.locator("[data-dims='3']").click()
     raced.wait_for_function("document.querySelector('.plot').data?.[0].type === 'scatter3d'")
-    expect(raced.locator(".plot:not(.curve) .now circle")).to_have_count(2)
-    raced.evaluate("""() => {
-      window.drawn = 0;
-      const { react } = Plotly;
-      Plotly.react = (...all) => { window.drawn += 1; return react(...all); };
-    }""")
-    seen = set()
+    current = """document.querySelector('.plot').data.slice(0, 2)
+      .map(({ marker: { size } }) => size.indexOf(Math.max(...size)))"""
     for value in range(6, -1, -1):
         raced.locator(".scrub").fill(str(value))
-        seen.add(tuple(marks(raced)))
-        past = raced.locator(".plot:not(.curve) .now path[stroke-width='5.4']")
-        assert past.count() == min(value, 4) + value + 2, "a dot an evaluation, and one at x_T"
-    assert len(seen) == 7 and raced.evaluate("window.drawn") == 0
+        raced.wait_for_function(f"({current}).join() === '{min(value, 4)},{value}'")
     colours = raced.evaluate("""document.querySelector('.plot').data.slice(0, 2)
-      .flatMap(t => [t.line.color, ...t.marker.color])""")
+      .flatMap(t => [...t.line.color, ...t.marker.color.slice(1)])""")
     assert all(re.fullmatch(r"rgb\(\d+,\d+,\d+\)", colour) for colour in colours), "WebGL adds up"
     raced.screenshot(path=ARTEFACTS / "space.png", full_page=True)
 
 
-DRAWN = """() => [...document.querySelectorAll('.canvas')].map((canvas) => {
-  const sketched = canvas.classList.contains('sketched');
-  const all = (theirs, ours) => [...canvas.querySelectorAll(sketched ? ours : theirs)];
-  const origin = canvas.getBoundingClientRect();
+MARKED = """() => [...document.querySelectorAll('.canvas')].map((canvas) => {
   const middle = (element) => {
     const { x, y, width, height } = element.getBoundingClientRect();
-    return [x - origin.x + width / 2, y - origin.y + height / 2];
+    return [x + width / 2, y + height / 2];
   };
-  const named = (text) => [text.textContent.replace(/\\u200b/g, '').trim(), middle(text)];
-  const order = ([a, [x, y]], [b, [u, v]]) => a.localeCompare(b) || x - u || y - v;
-  const words = all('.plot text', '.sketch text').map(named).filter(([text]) => text).sort(order);
-  const grid = all('.gridlayer path', '.sketch > path').map((path) => ['', middle(path)]);
-  const inked = (element) => {
-    const style = getComputedStyle(element);
-    return ['fill', 'stroke'].map((of) => {
-      if (style[of] === 'none' || (of === 'stroke' && style.strokeWidth === '0px')) return 'none';
-      const [r, g, b, alpha = 1] = style[of].match(/[\\d.]+/g).map(Number);
-      return [r, g, b, (alpha * style[`${of}Opacity`]).toFixed(2)].join();
-    }).join(' ');
-  };
-  const onLine = (point) => sketched || point.closest('.trace').__data__[0].trace.customdata;
   return {
-    sketched,
-    text: words.map(([text]) => text),
-    words: words.map(([, place]) => place),
-    grid: grid.sort(order).map(([, place]) => place),
-    dots: all('.points path', '.line circle').filter(onLine).map(middle),
-    ink: all('.points path', '.line circle').filter(onLine).map(inked),
+    marks: [...canvas.querySelectorAll('.now circle')].map(middle),
+    dots: [...canvas.querySelectorAll('.points path')].map(middle),
   };
 })"""
 
@@ -297,47 +244,28 @@ DRAWN = """() => [...document.querySelectorAll('.canvas')].map((canvas) => {
 @pytest.mark.parametrize(
     "shown", ["metric=psnr", "metric=to_sample", "against=plane", "against=seconds"]
 )
-def test_a_running_race_is_sketched_where_plotly_draws_it(raced, shown):
+def test_the_marks_stand_where_plotly_draws_the_points(raced, shown):
     raced.locator(f"[data-{shown}]").click()
+    raced.locator(".scrub").fill("3")
     raced.wait_for_timeout(500)  # plotly draws in several turns
-    drawn = raced.evaluate(DRAWN)
-    again = "document.body.classList.toggle('again')"  # as a change of theme
-    raced.evaluate(f"window.kept = window.Plotly; window.Plotly = undefined; {again}")
-    raced.wait_for_function("document.querySelectorAll('.sketched').length === 2")
-    sketched = raced.evaluate(DRAWN)
-    raced.evaluate(f"window.Plotly = window.kept; {again}")
-    raced.wait_for_function("document.querySelectorAll('.sketched').length === 0")
-    for ours, theirs in zip(sketched, drawn, strict=True):
-        assert ours["sketched"] and not theirs["sketched"]
-        assert ours["text"] == theirs["text"]
-        assert ours["ink"] == theirs["ink"]
-        for part in ("words", "grid", "dots"):
-            assert len(ours[part]) == len(theirs[part]) > 0
-            assert np.abs(np.subtract(ours[part], theirs[part])).max() < 1, part
+    for plot in raced.evaluate(MARKED):
+        assert len(plot["marks"]) > 2
+        for mark in plot["marks"]:
+            assert np.abs(np.subtract(plot["dots"], mark)).max(1).min() < 1
 
 
-def test_under_the_pointer_the_plot_of_a_running_race_is_plotlys(page):
+def test_the_plot_of_a_running_race_answers_the_pointer(page):
     choose_example(page, 1)
     slide(page, "NFE", 100)
     slide(page, "Baseline NFE", 100)
     page.locator("#run").click()
-    flat = page.locator(".canvas").first
-    flat.scroll_into_view_if_needed()
-    expect(flat).to_have_class(re.compile("sketched"))
-    flat.hover()
-    expect(flat).not_to_have_class(re.compile("sketched"), timeout=30_000)
-    page.wait_for_function("document.querySelector('.plot').data?.[1].x.length > 1")
-    page.mouse.move(0, 0)
-    expect(flat).to_have_class(re.compile("sketched"))
-    flat.hover()  # again: until plotly's next turn the sketch goes on
-    grown = "document.querySelectorAll('.sketch .line')[1]?.querySelectorAll('circle').length"
-    before = page.evaluate(grown)
-    page.wait_for_function(f"{grown} > {before}")
-    page.mouse.move(0, 0)
+    wait_for_state(page, "running")
+    page.wait_for_function("document.querySelector('.plot').data?.[1].x.length > 2")
+    page.mouse.move(*dot(page, ".plot:not(.curve)", "b", 1))
+    expect(page.locator(".plot:not(.curve) .hovertext")).to_contain_text("NFE 1")
     assert page.locator("body").get_attribute("data-run") == "running"
     page.locator("#stop").click()
     wait_for_state(page, "stopped")
-    expect(flat).not_to_have_class(re.compile("sketched"))
 
 
 def ticks(page):
@@ -366,7 +294,8 @@ def dot(page, plot, name, index):
     return page.evaluate(
         """([plot, name, index]) => {
           const groups = [...document.querySelectorAll(`${plot} .scatterlayer .trace`)];
-          const group = groups.find((g) => g.__data__[0].trace.name === name);
+          const { data } = document.querySelector(`.plot${plot.replace('.plot', '')}`);
+          const group = groups[data.findIndex((trace) => trace.name === name)];
           const point = group.querySelectorAll('.points path')[index];
           const { x, y, width, height } = point.getBoundingClientRect();
           return [x + width / 2, y + height / 2];
@@ -381,8 +310,8 @@ def test_what_is_pointed_at_in_one_plot_is_ringed_in_the_other(raced):
         place = dot(raced, plot, "b", index)
         raced.mouse.move(*place)
         raced.mouse.move(place[0] + 1, place[1])
-        expect(raced.locator(f"{other} .pointed")).to_have_count(rings)
-        ring = raced.locator(f"{other} .pointed").first.bounding_box()
+        expect(raced.locator(f"{other} + .now .pointed")).to_have_count(rings)
+        ring = raced.locator(f"{other} + .now .pointed").first.bounding_box()
         there = dot(raced, other, "b", {flat: 3, curve: 2}[other])  # NFE 3 in both
         assert ring["x"] + ring["width"] / 2 == pytest.approx(there[0], abs=1.5)
         assert ring["y"] + ring["height"] / 2 == pytest.approx(there[1], abs=1.5)
@@ -480,12 +409,10 @@ def test_a_pinned_line_stays_while_settings_change_and_leaves_with_its_photo(pag
     page.locator("#run").click()
     wait_for_state(page, "running", "waiting")
     wait_for_state(page, "finished")
-    drawn = """name => [...document.querySelectorAll('.scatterlayer .trace')]
-      .filter(g => g.__data__[0].trace.name === name)
-      .flatMap(g => [...g.querySelectorAll('.points path')].map(p => p.style.opacity))"""
-    page.wait_for_function(f"({drawn})('p1').every(opacity => opacity === '1')")
-    page.locator(".scrub").fill("0")  # whole at the end only
-    assert page.evaluate(drawn, "p1").count("1") == 1
+    ahead = page.locator(".plot:not(.curve) + .now .ahead")
+    expect(ahead).to_have_count(0)
+    page.locator(".scrub").fill("0")
+    expect(ahead).to_have_count(1 + 1 + 3)  # two short lines of this race, and the pinned one
     page.screenshot(path=ARTEFACTS / "pinned.png", full_page=True)
     choose_example(page, 2)
     expect(words_of(page)).to_contain_text("Lines pinned on another photo are hidden")
@@ -833,7 +760,7 @@ def test_a_running_race_keeps_what_is_below_it_in_its_place(page):
         " && document.body.dataset.run === 'running'"
     )
     page.wait_for_function(
-        "document.querySelectorAll('.sketched .line')[1]?.querySelectorAll('circle').length > 5"
+        "document.querySelector('.plot').data?.[1].x.length > 5"
         " && document.body.dataset.run === 'running'",
         timeout=60_000,
     )
@@ -908,7 +835,8 @@ def test_every_kind_of_control_shows_the_keyboard_where_it_is(page):
 
 def test_every_button_says_what_it_changes(page):
     mute = page.locator("#restore button:visible, button.theme").evaluate_all(
-        "all => all.filter(b => !b.title).map(b => b.outerHTML.slice(0, 120))"
+        "all => all.filter(b => !b.title && !b.dataset.title)"  # plotly's, which draws it itself
+        ".map(b => b.outerHTML.slice(0, 120))"
     )
     assert mute == []
 

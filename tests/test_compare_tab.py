@@ -8,6 +8,7 @@ import math
 import re
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -22,11 +23,24 @@ from mrsampler import SOLVERS, Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import OPTIMISED, Restorer
-from mrsampler.ui import api, choices, compare, contact, given, grid, session
+from mrsampler.ui import api, session
 from mrsampler.ui import page as whole_page
-from mrsampler.ui.grid import CONVERGED, FITTED, USUAL, Cell, Grid, Result, Shelf, plan
-from mrsampler.ui.quality import Quality
-from mrsampler.ui.turnstile import Pace, Turnstile, duration
+from mrsampler.ui.compare import contact, grid
+from mrsampler.ui.compare import tab as compare
+from mrsampler.ui.compare.grid import (
+    CONVERGED,
+    FITTED,
+    USUAL,
+    Cell,
+    Grid,
+    Result,
+    ResultCache,
+    plan,
+)
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.quality import Quality
+from mrsampler.ui.queue import Queue, Throughput, duration
 
 PROCESS, ZERO_START = MeanRevertingSDE(), MeanRevertingSDE(zero_start=True)
 
@@ -46,6 +60,13 @@ class Network:
 def restorer(network=None, process=PROCESS, timesteps=None):
     denoiser, card = Denoiser(network or Network(), "data"), {"timesteps": timesteps or {}}
     return Restorer(Checkpoint("test", denoiser, process, TASKS, card), torch.device("cpu"))
+
+
+def read(known):
+    """A checkpoint that has been read, as the session keeps it."""
+    reading = Future()
+    reading.set_result(known)
+    return reading
 
 
 # --- the grid ------------------------------------------------------------------------------------
@@ -131,7 +152,7 @@ OTHER = replace(KEY, task="hazy")
 
 
 def test_a_visitor_has_what_they_ran_on_that_photo_and_no_other():
-    shelf, cell = Shelf(), Cell("heun", 4, "blend")
+    shelf, cell = ResultCache(), Cell("heun", 4, "blend")
     shelf.keep("ann", KEY, result(cell))
     assert list(shelf.known("ann", KEY, [cell])) == [cell]
     assert shelf.known("ann", OTHER, [cell]) == shelf.known("bob", KEY, [cell]) == {}
@@ -143,7 +164,7 @@ def test_of_too_many_results_the_oldest_go():
     cells = [Cell("heun", nfe, "blend") for nfe in range(2, 7)]
     size = result(cells[0]).size
     assert size == 3 * 32 * 32 * 2
-    shelf = Shelf(per_visitor=3 * size, for_all=4 * size)
+    shelf = ResultCache(per_visitor=3 * size, for_all=4 * size)
     for cell in cells:
         shelf.keep("ann", KEY, result(cell))
     assert list(shelf.known("ann", KEY, cells)) == cells[2:]
@@ -157,7 +178,7 @@ def test_of_too_many_results_the_oldest_go():
 
 
 def test_the_pace_is_that_of_the_nearest_size_and_of_late_evaluations():
-    pace = Pace()
+    pace = Throughput()
     assert pace.seconds("a", 100) is None
     pace.learn("a", 100, 1.0)
     pace.learn("a", 400, 5.0)
@@ -224,11 +245,9 @@ def test_the_contact_sheet_has_every_picture_at_its_place_and_nothing_where_none
 def network(monkeypatch):
     """Runs go over this network, and nothing is known of earlier ones."""
     network = Network()
-    known = restorer(network)
-    for module in (compare, session):
-        monkeypatch.setattr(module, "load", lambda checkpoint: known)
-    monkeypatch.setattr(compare, "SHELF", Shelf())
-    monkeypatch.setattr(compare, "PACE", Pace())
+    monkeypatch.setattr(session, "_readings", {"bundled": read(restorer(network))})
+    monkeypatch.setattr(compare, "CACHE", ResultCache())
+    monkeypatch.setattr(compare, "THROUGHPUT", Throughput())
     monkeypatch.setattr(compare, "_warm", {("bundled", (3, 43, 64))})
     return network
 
@@ -303,7 +322,7 @@ def test_before_a_run_its_cost_is_said_and_seconds_only_once_they_are_known(netw
     network.seconds = 0.05
     filled(nfes="2")
     _, price = compare.preview(VISITOR, *settings(nfes="40"))
-    seconds = compare.PACE.seconds("bundled", 43 * 64, 80)
+    seconds = compare.THROUGHPUT.seconds("bundled", 43 * 64, 80)
     assert seconds >= 80 * network.seconds
     assert price == f"2 runs: 80 evaluations, about {duration(seconds)}."
 
@@ -315,7 +334,7 @@ def test_stop_ends_before_the_next_step_and_keeps_what_is_there(network):
         if len(state["cells"]) == 2 and state["now"]["spent"]:
             break
     calls = network.calls
-    compare.stop(VISITOR)
+    compare.RUNS.stop(VISITOR)
     states = [state for state, _ in updates]
     assert network.calls <= calls + 1
     assert states[-1]["state"] == "stopped" and len(states[-1]["cells"]) == 2
@@ -330,7 +349,7 @@ def test_a_preview_that_comes_late_leaves_the_sheet_of_the_run_alone(network):
     next(updates)
     assert compare.preview(VISITOR, *settings()) == (gr.skip(), gr.skip())
     list(updates)
-    assert len(compare.SHELF.grid("ann").rows()) == 4, "what is downloaded"
+    assert len(compare.CACHE.grid("ann").rows()) == 4, "what is downloaded"
 
 
 def test_the_distance_to_the_converged_solution_costs_its_evaluations_and_no_run_again(network):
@@ -393,7 +412,7 @@ def test_between_two_runs_of_a_sheet_another_visitor_has_their_turn(network):
 
 
 def test_a_full_line_refuses_a_new_sheet_and_lets_one_that_has_begun_go_on(network, monkeypatch):
-    line = Turnstile(limit=0)
+    line = Queue(limit=0)
     monkeypatch.setattr(compare, "QUEUE", line)
     updates = compare.run(VISITOR, *settings())
     next(updates)
@@ -403,8 +422,8 @@ def test_a_full_line_refuses_a_new_sheet_and_lets_one_that_has_begun_go_on(netwo
 
 
 def test_a_run_tells_the_line_what_it_will_take(network, monkeypatch):
-    compare.PACE.learn("bundled", 43 * 64, 2.0)
-    line, expected = Turnstile(), []
+    compare.THROUGHPUT.learn("bundled", 43 * 64, 2.0)
+    line, expected = Queue(), []
     turn = line.turn
     monkeypatch.setattr(
         line, "turn", lambda seconds=None, again=False: expected.append(seconds) or turn(seconds)
@@ -427,6 +446,9 @@ def test_what_is_best_in_distortion_and_in_perception_is_named(network):
     assert compare.verdict(made) == "", "none is best"
 
 
+GONE = {"path": "/nowhere/photo.png", "meta": {"_type": "gradio.FileData"}}
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
@@ -445,7 +467,9 @@ def test_what_is_best_in_distortion_and_in_perception_is_named(network):
         ({"spacing": "even"}, "The spacing must be one of usual, fitted, uniform-lambda"),
         ({"seed": -1}, "The seed must be a whole number"),
         ({"checkpoint": "/etc/passwd"}, "There is no checkpoint"),
-        ({"upload": "/nowhere/photo.png"}, "no longer there"),
+        ({"upload": GONE}, "no longer there"),
+        ({"upload": "/etc/passwd"}, "must be an uploaded file"),
+        ({"upload": {"path": "/etc/passwd"}}, "must be an uploaded file"),
     ],
 )
 def test_what_cannot_be_run_is_refused_with_a_sentence(network, wrong, sentence):
@@ -480,10 +504,8 @@ def slow():
 @pytest.fixture(scope="module")
 def address(executable, slow):
     """The tab on a page of its own, over a network that is quick, slow or broken as asked."""
-    known = restorer(slow)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (compare, session):
-            patch.setattr(module, "load", lambda checkpoint: known)
+        patch.setattr(session, "_readings", {"bundled": read(restorer(slow))})
         with served("Compare", compare.build) as url:
             yield url
 

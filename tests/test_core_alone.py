@@ -61,7 +61,7 @@ assert cli.main(["restore", "noisy.png", "--task", "noisy", "--nfe", "2", "--dev
                  "--out", "restored.png"]) == 0
 steps = list(mrs.load("bundled", "cpu").trajectory(torch.rand(3, 32, 32), "noisy", nfe=1))
 assert len(steps) == 2
-from mrsampler import train, optimise
+from mrsampler import optimise, training
 from mrsampler.bench import accuracy, order, prediction, quality, speedup
 """,
         tmp_path,

@@ -95,7 +95,7 @@ print(json.dumps([s for s in json.loads(out.getvalue())["solvers"] if s["name"] 
         extended,
         """
 from mrsampler import MeanRevertingSDE
-from mrsampler.ui import choices
+from mrsampler.ui.parts import choices
 print(json.dumps(choices.solvers(MeanRevertingSDE())))
 """,
     )
@@ -112,20 +112,22 @@ import tempfile
 from pathlib import Path
 from mrsampler import checkpoints
 from mrsampler.bench import order
-from mrsampler.networks import ResidualUNet
+from mrsampler.networks import LightDenoiser
 from mrsampler.processes import make, to_card
-from mrsampler.ui import playground, theory_figures
+from mrsampler.ui.playground import tab as playground
+from mrsampler.ui.theory import figures
 said = playground.simulate({"process": "toy", "particles": 20, "mu": [0.5, 0.0]})
-config = {"channels": (8, 8), "blocks": (1, 1), "num_tasks": 1}
-network = ResidualUNet(**config)
-card = {"architecture": "residual-unet", "config": config, "target": "velocity", "tasks": ["noisy"]}
+small, toy = {"channels": (8, 8), "blocks": (1, 1), "embedding": 8}, make("toy", level=0.7)
+network = LightDenoiser(toy, small | {"num_tasks": 1}, **small)
+card = {"architecture": "light-denoiser", "config": network.config, "target": "data"}
+card |= {"tasks": ["noisy"], "process": to_card(toy)}
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "own.safetensors"
-    checkpoints.save(path, network, card | {"process": to_card(make("toy", level=0.7))})
+    checkpoints.save(path, network, card)
     written, read = checkpoints.read_card(path)["process"], checkpoints.read(path).process
 print(json.dumps({
     "view": playground.VIEW["toy"], "half": said["half"][-1], "count": said["count"],
-    "level": playground.PROCESSES["toy"].level, "theory": "toy" in theory_figures.PROCESSES,
+    "level": playground.PROCESSES["toy"].level, "theory": "toy" in figures.PROCESSES,
     "bench": "toy" in order.PROCESSES, "card": written, "read": [read.kind, read.level],
 }))
 """,

@@ -1,13 +1,10 @@
 """Where the page's networks run, each in a process of its own: the threads are for all of it."""
 
-import asyncio
 import subprocess
 import sys
 import textwrap
 
 import pytest
-
-from mrsampler.ui import page
 
 
 def said(program):
@@ -142,7 +139,8 @@ def test_an_error_goes_through_and_closing_waits_for_nothing_where_a_step_is_mad
 def test_the_page_gives_the_cores_away_before_anything_is_built():
     program = """
     import torch
-    from mrsampler.ui import hardware, page
+    from mrsampler.ui import hardware
+    from mrsampler.ui import page
     torch.set_num_threads(3)
     def build(max_queue):
         print(torch.get_num_threads(), hardware._NETWORK.submit(torch.get_num_threads).result())
@@ -162,17 +160,3 @@ def test_zerogpu_has_its_own_process_and_says_so(package):
     print(hardware.gpu(len) == 'lent', hardware.crosses_processes())
     """
     assert said(program) == [str(package is not None)] * 2
-
-
-def test_a_page_at_rest_looks_for_work_seldom(monkeypatch):
-    queue = page.build()._queue
-    looks = []
-    monkeypatch.setattr(type(queue), "__len__", lambda self: looks.append(self) or 0)
-
-    async def rest():
-        looking = asyncio.create_task(queue.start_processing())
-        await asyncio.sleep(0.5)
-        looking.cancel()
-
-    asyncio.run(rest())
-    assert 1 <= len(looks) <= 0.5 / page.LOOK_EVERY + 2  # gradio's own: about 400

@@ -21,11 +21,13 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.metrics import ssim
 from mrsampler.restorer import Restorer
 from mrsampler.solvers import SOLVERS
-from mrsampler.ui import choices, live, restore, samplers, session
-from mrsampler.ui.figures import free_side
-from mrsampler.ui.frames import jpeg
-from mrsampler.ui.live import Entrant, LiveRace, ended, lasting, measured
-from mrsampler.ui.turnstile import Turnstile
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts.frames import jpeg
+from mrsampler.ui.queue import Queue
+from mrsampler.ui.restore import live, samplers
+from mrsampler.ui.restore import tab as restore
+from mrsampler.ui.restore.figures import free_side
+from mrsampler.ui.restore.live import Entrant, LiveRace, ended, lasting, measured
 
 ENTRANTS = [
     Entrant("a", "MR Sampler, ODE", "mrs-ode-d-2", 3, "uniform-lambda"),
@@ -178,21 +180,20 @@ def test_while_it_runs_psnr_alone_is_measured():
 def test_of_a_long_run_a_thinned_set_is_measured_in_full_with_both_its_ends_and_the_sample(
     monkeypatch,
 ):
-    # However slow the machine, no update is due before the end.
-    monkeypatch.setattr(live, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+    monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e-6)  # however long it takes here
     entrants = [ENTRANTS[0], Entrant("b", "Posterior", "posterior", 100, "uniform-t")]
     moments = list(race(Network(), entrants=entrants).moments())
-    drawn = [still for moment in moments for still in moment.stills if still.key == "b"]
-    assert [still.nfe for still in drawn] == list(range(101))
-    stills = measured(drawn, TRUTH)
+    raced = [still for moment in moments for still in moment.stills if still.key == "b"]
+    assert [still.nfe for still in raced] == list(range(101))
+    stills = measured(raced, TRUTH)
     whole = [still.nfe for still in stills if still.of_x0 and still.of_x0.swd is not None]
     assert whole == [1, 2, 3, 4, 6, 9, 14, 21, 32, 48, 72, 100]
-    assert all(still.x0 for still in stills[1:]) and not any(still.shown for still in drawn[1:-1])
+    assert all(still.x0 for still in stills[1:]) and not any(still.shown for still in raced[1:-1])
     assert [still.nfe for still in lasting(stills) if still.x0] == whole
     assert [still.nfe for still in stills if still.of_x.swd is not None] == [100]
     assert [still.nfe for still in stills if still.of_x.st_lpips is not None] == [100]
     assert all(still.of_x0.st_lpips is None for still in stills[1:]), "the sample alone is worth it"
-    for still, before in zip(stills, drawn, strict=True):
+    for still, before in zip(stills, raced, strict=True):
         assert still.of_x.psnr == before.of_x.psnr
     sample = stills[-1]
     assert sample.of_x.ssim == pytest.approx(ssim(sample.x.image, TRUTH))
@@ -239,11 +240,11 @@ def test_while_one_goes_on_alone_the_page_is_told_half_as_often(monkeypatch):
 
 def test_a_race_that_is_closed_ends_the_moment_that_is_being_made(monkeypatch):
     network, stop = Network(seconds=0.02), threading.Event()
-    monkeypatch.setattr(session, "load", lambda name: restorer(network))
+    monkeypatch.setattr(live, "load", lambda name: restorer(network))
     monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e-6)  # the second moment is the whole race
     shown = SimpleNamespace(degraded=TRUTH.clone(), truth=TRUTH)
     entrants = [replace(entrant, nfe=200) for entrant in ENTRANTS]
-    moments = session.race("test", shown, "noisy", entrants, 0, stop)
+    moments = live.race("test", shown, "noisy", entrants, 0, stop)
     next(moments)
     moments.close()
     assert stop.is_set()
@@ -290,7 +291,7 @@ def test_the_updates_a_second_are_at_most_twelve():
 
 
 def test_visitors_are_served_in_order_and_told_their_place():
-    line, order = Turnstile(), []
+    line, order = Queue(), []
 
     def visit(name):
         with line.turn() as turn:
@@ -317,7 +318,7 @@ def test_visitors_are_served_in_order_and_told_their_place():
 
 
 def test_one_who_leaves_the_line_holds_up_nobody():
-    line = Turnstile()
+    line = Queue()
     with pytest.raises(RuntimeError), line.turn() as turn:
         assert turn.arrive(0)
         raise RuntimeError("the run failed")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mrsampler.ui.files import save, save_bytes
-from mrsampler.ui.memory import Memory, Run
+from mrsampler.ui.parts.files import save, save_bytes
+from mrsampler.ui.restore.memory import Memory, Run
 
 
 @pytest.fixture(autouse=True)

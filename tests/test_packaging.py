@@ -36,10 +36,12 @@ assert "installed" in mrsampler.__file__, mrsampler.__file__
 steps = list(mrsampler.load().trajectory(torch.rand(3, 32, 32), "noisy", nfe=1))
 assert len(steps) == 2
 from mrsampler import examples
-from mrsampler.ui import components, restore, theme
+from mrsampler.ui.parts import components
+from mrsampler.ui.restore import tab as restore
+from mrsampler.ui import theme
 assert len(examples.examples()) == 10 and all(e.path.exists() for e in examples.examples())
 assert restore.RECORDING.exists() and "#rail" in theme.head()
-assert set(components.web("stage")) >= {"html_template", "css_template", "js_on_load"}
+assert set(components.web("restore/stage")) >= {"html_template", "css_template", "js_on_load"}
 """
     environment = os.environ | {"PYTHONPATH": str(installed)}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)

@@ -15,9 +15,10 @@ from playwright.sync_api import expect
 from mrsampler import SOLVERS
 from mrsampler.particles import FRAMES
 from mrsampler.playground import DENSITIES
-from mrsampler.ui import choices, playground
 from mrsampler.ui import page as whole_page
-from mrsampler.ui.playground import (
+from mrsampler.ui.parts import choices
+from mrsampler.ui.playground import tab as playground
+from mrsampler.ui.playground.tab import (
     ACROSS,
     DEFAULTS,
     DRAWN,

@@ -13,7 +13,9 @@ from fake_hub import FakeHub, encoder_file, network_file, saved
 from playwright.sync_api import expect
 
 from mrsampler import checkpoints, hub, restorer
-from mrsampler.ui import api, choices, link, samplers, session
+from mrsampler.ui import api, session
+from mrsampler.ui.parts import choices, networks
+from mrsampler.ui.restore import link
 
 FOLDER = "weblzw/daclip-uir-ViT-B-32-irsde/main"
 
@@ -79,8 +81,8 @@ def test_a_pick_that_cannot_be_loaded_is_grey_from_then_on_with_the_reason(monke
 
     warned = []
     reading(monkeypatch, load)
-    monkeypatch.setattr(samplers.gr, "Warning", warned.append)
-    *_, (line, menu) = samplers.ready("daclip-uir")
+    monkeypatch.setattr(networks.gr, "Warning", warned.append)
+    *_, (line, menu) = networks.ready("daclip-uir")
     assert line is None and warned == ["daclip-uir went away."] == [menu["detail"]]
     grey = {option["value"]: option["disabled"] for option in menu["groups"][0]["options"]}
     assert grey == GREY and menu["fallback"] == "bundled"
@@ -279,7 +281,8 @@ def test_it_is_fetched_once_for_all_who_see_how_far_it_is_and_then_raced(
             assert page.evaluate("document.body.dataset.run") == "finished"
             row = page.locator(".results tbody tr").nth(1)
             raced = re.compile(r"MR Sampler ODE d-2.*\b2\b", re.DOTALL)
-            expect(row).to_have_text(raced, use_inner_text=True)
+            # The word comes before the measures.
+            expect(row).to_have_text(raced, use_inner_text=True, timeout=60_000)
             expect(page.get_by_text("What to undo is detected by the model.")).to_be_visible()
             expect(page.locator("#menu-checkpoint")).to_have_value("daclip-uir")
             page.screenshot(path=ARTEFACTS / "checkpoint-raced.png", full_page=True)

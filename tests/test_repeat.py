@@ -18,15 +18,16 @@ from mrsampler import cli, photo
 from mrsampler.examples import examples
 from mrsampler.size import OWN, result
 from mrsampler.solvers import BudgetError
-from mrsampler.ui import downloads, given, hardware, link, live, memory, repeat, session
-from mrsampler.ui import restore as tab
-from mrsampler.ui.figures import Line, pinned, unpinned
-from mrsampler.ui.frames import Kept, within
-from mrsampler.ui.live import Entrant, Still, distances
-from mrsampler.ui.memory import Memory, Run, digest
-from mrsampler.ui.quality import Judge, Quality, lesson
-from mrsampler.ui.repeat import Settings
-from mrsampler.ui.restore import takeaway, why
+from mrsampler.ui import hardware, session
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.frames import ByteImage, within
+from mrsampler.ui.parts.quality import Judge, Quality, lesson
+from mrsampler.ui.restore import downloads, link, live, memory, repeat, tab
+from mrsampler.ui.restore.figures import Line, pinned, unpinned
+from mrsampler.ui.restore.live import Entrant, Still, distances
+from mrsampler.ui.restore.memory import Memory, Run, digest
+from mrsampler.ui.restore.repeat import Settings
+from mrsampler.ui.restore.tab import takeaway, why
 
 ENTRANTS = (
     Entrant("a", "MR Sampler SDE d-2", "mrs-sde-d-2", 3, "blend"),
@@ -49,8 +50,8 @@ def run(clean, path=PHOTO, name="run 1", until=math.inf):
     with pytest.MonkeyPatch.context() as patch:
         if until < math.inf:
             # The next step is made when it is asked for, not ahead: stopped, it is always there.
-            patch.setattr(session, "_race", hardware.gpu(session._race.__wrapped__))
-        for moment in session.race("bundled", shown, "noisy", list(ENTRANTS), SEED, stop):
+            patch.setattr(live, "_race", hardware.gpu(live._race.__wrapped__))
+        for moment in live.race("bundled", shown, "noisy", list(ENTRANTS), SEED, stop):
             kept.add(moment.stills)
             kept.figures = moment.figures
             if moment.results[0].nfe >= until:
@@ -127,7 +128,8 @@ def page_run(path, task, size=OWN, severity=0.35, clean=True):
     mode = given.CLEAN if clean else given.DAMAGED
     settings = (mode, task, severity, "mrs-ode-d-1", 2, "posterior", 2, SEED, "blend", "bundled")
     request = types.SimpleNamespace(session_hash="visitor")
-    updates = list(tab.run(0, str(path), *settings, size, request))
+    upload = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+    updates = list(tab.run(0, upload, *settings, size, request))
     return [update[0]["say"] for update in updates], updates[-1][3], updates[-1][4]
 
 
@@ -170,7 +172,7 @@ def test_stopped_while_it_restores_the_photo_itself_the_shown_result_is_scaled_b
 
     def stopping(*args):
         for update in own_size(*args):
-            tab.stop(types.SimpleNamespace(session_hash="visitor"))
+            tab.RUNS.stop(types.SimpleNamespace(session_hash="visitor"))
             yield update
 
     monkeypatch.setattr(tab, "own_size", stopping)
@@ -270,11 +272,11 @@ def test_the_animation_shows_both_samplers_a_frame_a_tick_and_rests_on_the_last(
 
 def test_a_kept_frame_is_its_own_to_half_a_step_of_its_range():
     image = 0.5 + 0.3 * torch.randn(3, 20, 30, generator=torch.Generator().manual_seed(0))
-    kept = Kept.of(image)
+    kept = ByteImage.of(image)
     assert kept.pixels.dtype == torch.uint8
     # Half a step, and float32 rounding.
     assert (kept.image - image).abs().max() <= 0.501 * (kept.high - kept.low) / 255
-    flat = Kept.of(torch.full((3, 4, 4), 0.25))
+    flat = ByteImage.of(torch.full((3, 4, 4), 0.25))
     assert torch.equal(flat.image, torch.full((3, 4, 4), 0.25))
 
 
@@ -381,7 +383,7 @@ def test_what_a_link_may_not_ask_for_is_left_out_and_named(key, value):
 
 
 def still(key, index, side=32, whole=True):
-    frame = Kept.of(torch.rand(3, side, side, generator=torch.Generator().manual_seed(index)))
+    frame = ByteImage.of(torch.rand(3, side, side, generator=torch.Generator().manual_seed(index)))
     return Still(
         key,
         index,

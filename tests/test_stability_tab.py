@@ -20,9 +20,11 @@ from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import Restorer
 from mrsampler.stability import QUANTILES, Convergence
-from mrsampler.ui import given, stability
 from mrsampler.ui import page as whole_page
-from mrsampler.ui.divergence import (
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.queue import Queue
+from mrsampler.ui.stability import tab as stability
+from mrsampler.ui.stability.divergence import (
     COLOURS,
     RADII,
     Comparison,
@@ -34,7 +36,6 @@ from mrsampler.ui.divergence import (
     radius_figure,
     share_figure,
 )
-from mrsampler.ui.turnstile import Turnstile
 
 PROCESS = MeanRevertingSDE()
 SDE = stability.SOLVERS["SDE, order 2"]
@@ -241,7 +242,7 @@ def test_what_the_visitor_is_told_to_change_is_said_once_and_without_quotes(monk
     with pytest.raises(gr.Error) as refused:
         list(stability.run(**asked(seed=-1)))
     assert refused.value.message == "The seed must be a whole number from 0 to 2147483647."
-    monkeypatch.setattr(stability, "QUEUE", Turnstile(limit=0))
+    monkeypatch.setattr(stability, "QUEUE", Queue(limit=0))
     with stability.QUEUE.turn(), pytest.raises(gr.Error) as refused:
         list(stability.run(**asked()))
     assert refused.value.message == "The line is full (0 waiting): try again in a minute."

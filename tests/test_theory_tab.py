@@ -16,8 +16,8 @@ from mrsampler import SPACINGS, Denoiser, convergence, load, photo, sample
 from mrsampler.examples import examples
 from mrsampler.problem import photo_problem
 from mrsampler.ui import page as whole_page
-from mrsampler.ui import theory
-from mrsampler.ui.theory_figures import (
+from mrsampler.ui.theory import tab as theory
+from mrsampler.ui.theory.figures import (
     COLOURS,
     PLOTS,
     PROCESSES,

@@ -26,7 +26,7 @@ import torch
 from mrsampler import checkpoints, photo, restorer
 from mrsampler.degradations import degrade
 from mrsampler.examples import examples
-from mrsampler.ui import choices
+from mrsampler.ui.parts import choices
 
 Row = dict[str, Any]
 
@@ -68,7 +68,8 @@ _RUN = f"""async () => {{{_SOON}
   const passed = () => (performance.now() - began) / 1000;
   const over = () => !['running', 'waiting'].includes(document.body.dataset.run);
   let asked = false;
-  document.addEventListener('run-asked', () => {{ asked = true; }}, {{ once: true }});
+  const tab = document.querySelector('#restore');
+  tab.addEventListener('asked', () => {{ asked = true; }}, {{ once: true }});
   // Told, too: on a busy core a short race may end, as the one before did, within a frame.
   await new Promise((done) => {{
     const observer = new MutationObserver(() => {{

@@ -15,16 +15,18 @@ import gradio as gr
 
 from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
-from mrsampler.photo import Photo
+from mrsampler.photo import Photo, PhotoError
 from mrsampler.restorer import OPTIMISED
 from mrsampler.size import OWN, is_local, result, working
 from mrsampler.solvers import SOLVERS
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
-from mrsampler.ui import choices, given
-from mrsampler.ui import compare as sheets
-from mrsampler.ui import playground as scenes
-from mrsampler.ui.files import save, save_bytes
+from mrsampler.ui.compare import tab as sheets
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.files import save, save_bytes, uploaded
+from mrsampler.ui.playground import tab as scenes
+from mrsampler.ui.queue import THROUGHPUT
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -33,7 +35,6 @@ from mrsampler.ui.session import (
     restoration,
     subject,
 )
-from mrsampler.ui.turnstile import PACE
 
 # mypy: disable-error-code="misc,index,union-attr"
 # gradio reads the hints its own way: a dict for FileData, and what a yield holds as the return.
@@ -86,7 +87,7 @@ def restore(
             check_own_size(source, is_local(task))
         small = working(source, task, side)
         settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
-        expected = PACE.seconds(checkpoint, small.rgb[0].numel(), int(nfe))
+        expected = THROUGHPUT.seconds(checkpoint, small.rgb[0].numel(), int(nfe))
         with QUEUE.turn(expected) as turn:
             while not turn.arrive(0.5):
                 yield None, {"state": "waiting", "ahead": turn.ahead, "seconds": turn.seconds}
@@ -187,7 +188,7 @@ def compare(
             for state, say, _ in sheets.fill(ask, visitor, threading.Event()):
                 yield None, None, {"state": state, "say": say, "rows": _rows(ask)}
         finally:
-            sheets.SHELF.forget(visitor)
+            sheets.CACHE.forget(visitor)
         state = sheets.outcome(ask.grid)
         say = sheets.last_word(ask, state, time.monotonic() - began)
         files = [
@@ -310,16 +311,18 @@ def _size(size: Any, most: int) -> int | str:
     return int(size)
 
 
-def _upload(image: Any) -> str:
-    # Without `meta` gradio would not look whether the file is an upload.
-    if not isinstance(image, dict) or image.get("meta") != {"_type": "gradio.FileData"}:
-        raise _refusal("image must be an uploaded file.")
-    return image["path"]
+def _upload(image: Any) -> dict[str, Any]:
+    try:
+        if uploaded(image):
+            return image
+    except PhotoError:
+        pass
+    raise _refusal("image must be an uploaded file.")
 
 
 def _photo(image: Any) -> Photo:
     try:
-        return photo.read(_upload(image))
+        return photo.read(_upload(image)["path"])
     except FileNotFoundError:
         raise _refusal("The uploaded file is no longer there.") from None
 
@@ -358,20 +361,19 @@ ENDPOINTS: tuple[tuple[str, Callable[..., Any], dict[str, str]], ...] = (
 )
 
 
-def build() -> None:
-    """Adds the endpoints, inside a Blocks context, with their parameters documented."""
-    page = gr.context.Context.root_block
-    assert page is not None
+def build(page: gr.Blocks) -> None:
+    """Adds the endpoints, inside the page's Blocks context, with their parameters documented."""
     for name, function, results in ENDPOINTS:
         # Those that take turns have their own line.
         limit = None if function in (restore, compare) else 4
         event = gr.api(function, api_name=name, concurrency_limit=limit)
-        built = page.fns[event["id"]]
         _, words, _ = gr.utils.get_function_description(function)
         # gradio names the parameters of gr.api "1st", "2nd" and leaves their descriptions out.
-        for block, (label, text) in zip(built.inputs, words.items(), strict=True):
-            block.label = label
-            block._api_info = {**block._api_info, "additional_description": text}
-        for block, (label, text) in zip(built.outputs, results.items(), strict=True):
-            block.label = label
-            block._api_info = {**block._api_info, "description": text}
+        for ids, texts, kind in (
+            (event["inputs"], words, "additional_description"),
+            (event["outputs"], results, "description"),
+        ):
+            for part, (label, text) in zip(ids, texts.items(), strict=True):
+                block = page.blocks[part]
+                block.label = label
+                block.api_info()[kind] = text

@@ -7,13 +7,19 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 from threadpoolctl import threadpool_limits
 
-from mrsampler.ui import api, compare, playground, restore, session, stability, theme, theory
-from mrsampler.ui.components import PLOTLY, web
-from mrsampler.ui.examples import attribution
+from mrsampler.ui import api, gradio_private, session, theme
+from mrsampler.ui.compare import tab as compare
 from mrsampler.ui.hardware import share_cores
-from mrsampler.ui.loader import QuietLoader
+from mrsampler.ui.parts.components import SERVED, web
+from mrsampler.ui.parts.examples import attribution
+from mrsampler.ui.playground import tab as playground
+from mrsampler.ui.restore import tab as restore
+from mrsampler.ui.stability import tab as stability
+from mrsampler.ui.theory import tab as theory
 
 ABOUT = """
 ### What you see
@@ -40,7 +46,15 @@ MAX_QUEUE = 64
 """Runs that may wait at once, whichever tab or endpoint they are of."""
 
 LOOK_EVERY = 0.02
-"""Seconds between two looks for work: at gradio's own thousandth it takes a twentieth of a core."""
+"""Seconds between two looks for work."""
+
+
+class Compressed(GZipMiddleware):
+    """Compresses what is no file, as the page itself: gradio goes by a file's ending."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        named = "." in scope.get("path", "").rpartition("/")[2]
+        await (self.app if named else super().__call__)(scope, receive, send)
 
 
 def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
@@ -49,29 +63,29 @@ def build(max_queue: int = MAX_QUEUE) -> gr.Blocks:
     Whoever comes while `max_queue` runs are waiting is told that the line is full.
     """
     session.QUEUE.limit = max_queue
-    gr.set_static_paths([PLOTLY, restore.RECORDING])
+    gr.set_static_paths([*SERVED, restore.RECORDING])
     with gr.Blocks(
         title="MR Sampler explorer",
         fill_width=True,
         analytics_enabled=False,
         delete_cache=(600, 3600),
     ) as demo:
-        gr.HTML(**web("header"))
+        gr.HTML(**web("parts/header"))
         with gr.Tab("Restore"):
-            restore.build()
+            restore.build(demo)
         with gr.Tab("Compare"):
-            compare.build()
+            compare.build(demo)
         with gr.Tab("Stability"):
-            stability.build()
+            stability.build(demo)
         with gr.Tab("Playground"):
-            playground.build()
+            playground.build(demo)
         with gr.Tab("How it works"):
-            theory.build()
+            theory.build(demo)
         with gr.Tab("About"):
             gr.Markdown(ABOUT + attribution(), elem_id="about")
-        api.build()
+        api.build(demo)
     demo.queue(default_concurrency_limit=8)
-    demo._queue.sleep_when_free = LOOK_EVERY
+    gradio_private.look_for_work_every(demo, LOOK_EVERY)
     return demo
 
 
@@ -109,6 +123,6 @@ def launch(
         max_file_size="100mb",
         ssr_mode=False,
         enable_monitoring=False,
-        app_kwargs=more | {"middleware": [*more.get("middleware", []), Middleware(QuietLoader)]},
+        app_kwargs=more | {"middleware": [*more.get("middleware", []), Middleware(Compressed)]},
         **options,
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,11 +18,10 @@ from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
 from mrsampler.size import OWN, WORKING_SIDE, is_local
-from mrsampler.ui.hardware import crosses_processes, gpu
-from mrsampler.ui.live import Entrant, LiveRace, Moment, Pin
-from mrsampler.ui.turnstile import PACE, Turnstile, duration
+from mrsampler.ui.hardware import gpu
+from mrsampler.ui.queue import Queue, duration
 
-QUEUE = Turnstile()
+QUEUE = Queue()
 
 MOST_MEGAPIXELS = 4
 """That are damaged, or evaluated by tiles: ten seconds an evaluation on a laptop."""
@@ -182,49 +180,6 @@ def check_own_size(photo: Photo, whole: bool) -> None:
         raise gr.Error(sentence, print_exception=False)
 
 
-def race(
-    checkpoint: str,
-    shown: Subject,
-    task: str,
-    entrants: list[Entrant],
-    seed: int,
-    stop: threading.Event,
-    pins: Sequence[Pin] = (),
-) -> Iterator[Moment]:
-    """A race where the GPU is; it ends before the next evaluation once `stop` is set.
-
-    Closing it sets `stop`: the moment under way ends, too, and gradio, which closes where all of
-    its events are handled, does not wait for it.
-    """
-    seen = None if crosses_processes() else stop
-    moments = _race(checkpoint, shown.degraded, shown.truth, task, entrants, seed, pins, seen)
-    try:
-        for moment in moments:
-            yield moment
-            if seen is None and stop.is_set():
-                return
-    finally:
-        stop.set()
-        moments.close()  # type: ignore[attr-defined]
-
-
-@partial(gpu, ahead=True)
-def _race(
-    checkpoint: str,
-    degraded: Tensor,
-    truth: Tensor | None,
-    task: str,
-    entrants: list[Entrant],
-    seed: int,
-    pins: Sequence[Pin],
-    stop: threading.Event | None,
-) -> Iterator[Moment]:
-    restorer = load(checkpoint)
-    restorer.warm(degraded, task, together=len(entrants))  # in nobody's time
-    live = LiveRace(restorer, degraded, truth, task, entrants, seed, pins)
-    yield from live.moments(stop.is_set if stop else lambda: False)
-
-
 @gpu
 def restoration(
     checkpoint: str, degraded: Tensor, task: str, settings: dict[str, Any]
@@ -235,24 +190,3 @@ def restoration(
     for step in restorer.trajectory(degraded, task, **settings):
         report = {"nfe": step.nfe, "t": step.t, "lambda": step.lam}
         yield report | {"seconds": round(step.seconds, 4)}, step.x[0].cpu()
-
-
-def own_size(
-    checkpoint: str, shown: Subject, task: str, entrant: Entrant, seed: int
-) -> Iterator[tuple[str, Tensor]]:
-    """The damaged photo restored whole: after each step a sentence on how far it is, and x_t."""
-    settings = {
-        "seed": seed,
-        "solver": entrant.solver,
-        "nfe": entrant.nfe,
-        "spacing": entrant.spacing,
-    }
-    pixels, began = shown.source.rgb[0].numel(), time.monotonic()
-    left = PACE.seconds(checkpoint, pixels, entrant.nfe)
-    for report, x in restoration(checkpoint, shown.source.rgb, task, settings):
-        spent = report["nfe"]
-        if spent:
-            left = (time.monotonic() - began) / spent * (entrant.nfe - spent)
-        size = "{} \u00d7 {}".format(*shown.source.size)
-        word = f"{entrant.label} now restores the photo at its own {size}: {spent} of {entrant.nfe}"
-        yield f"{word} NFE{f', about {duration(left)} left' if left else ''}.", x

@@ -1,10 +1,10 @@
-"""How the page looks: Gradio's base theme with its boxes turned off, and web/page.css."""
+"""How the page looks: Gradio's base theme with its boxes turned off, and parts/page.css."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-from mrsampler.ui.components import WEB
+from mrsampler.ui.parts.components import MODULES, served, text
 
 _SANS = [
     "ui-sans-serif",
@@ -92,5 +92,6 @@ def head(first: str = "") -> str:
 
     `first` is a URL that the page fetches as soon as it runs: the browser begins at once.
     """
-    early = f'<link rel="preload" href="{first}" as="fetch" crossorigin>' if first else ""
-    return f"{early}<style>{(WEB / 'page.css').read_text(encoding='utf-8')}</style>"
+    early = [f'<link rel="preload" href="{first}" as="fetch" crossorigin>'] if first else []
+    early += [f'<link rel="modulepreload" href="{served(module)}">' for module in MODULES]
+    return f"{''.join(early)}<style>{text('parts/page.css')}</style>"

@@ -1,0 +1,657 @@
+"""The Restore tab: a photo, a task, two samplers and the race between them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import gradio as gr
+import torch
+from torch import Tensor
+
+from mrsampler import checkpoints
+from mrsampler.examples import ASSETS
+from mrsampler.size import OWN, is_local, result
+from mrsampler.solvers import BudgetError
+from mrsampler.ui import session
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts import photo_controls as given
+from mrsampler.ui.parts.charts import COLOURS
+from mrsampler.ui.parts.components import (
+    SEND,
+    arrival_line,
+    as_text,
+    menu,
+    panel,
+    served,
+    web,
+)
+from mrsampler.ui.parts.files import save, save_bytes
+from mrsampler.ui.parts.frames import jpeg, within
+from mrsampler.ui.parts.networks import left, made_ready
+from mrsampler.ui.parts.photo_controls import CLEAN, DAMAGED, read, whole
+from mrsampler.ui.parts.quality import Judge, Quality, lesson
+from mrsampler.ui.parts.tab import FAILURES, PRIVATE, Runs, buttons, waiting, wire_preview, wire_run
+from mrsampler.ui.queue import THROUGHPUT
+from mrsampler.ui.restore import downloads, figures, link, repeat
+from mrsampler.ui.restore.live import (
+    Entrant,
+    Moment,
+    Pin,
+    Result,
+    Still,
+    distances,
+    ended,
+    lasting,
+    measured,
+    own_size,
+    race,
+)
+from mrsampler.ui.restore.memory import Memory, Run, digest
+from mrsampler.ui.restore.repeat import Settings
+from mrsampler.ui.restore.samplers import (
+    baseline_menu,
+    entrant,
+    nfe_slider,
+    sampler_menu,
+    settled,
+    spacing_menu,
+)
+from mrsampler.ui.session import (
+    QUEUE,
+    Subject,
+    arrival,
+    load,
+    subject,
+)
+
+RECORDING = ASSETS / "recorded_race.json"
+MEMORY = Memory()
+
+SENT = f"(file) => {{ ({SEND})(file); document.dispatchEvent(new CustomEvent('parcel-sent')); }}"
+"""SEND, and the takeaway hears of it."""
+
+RUNS = Runs()
+_run_numbers = itertools.count(1)
+
+
+def preview(
+    example: int,
+    upload: Any,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    size: int | str,
+    request: gr.Request,
+) -> dict[str, Any]:
+    """The degraded picture and the truth in the panels, before anything runs."""
+    seed = whole(seed, "The seed", 0, 2**31 - 1)
+    shown = subject(read(example, upload), mode == CLEAN, task, severity, seed, size)
+    pins, note = _pins(request, digest(shown.degraded))
+    return {
+        "run": f"preview {torch.randint(2**31, ()).item()}",
+        "state": "idle",
+        "say": " ".join(filter(None, (shown.note, note))),
+        "setup": _pictures(shown) | {"pins": pin_lines(pins)},
+    }
+
+
+def _pins(request: gr.Request, of: str) -> tuple[list[Pin], str | None]:
+    """The lines pinned on that subject, and a sentence where there are others."""
+    visitor = request.session_hash or ""
+    note = "Lines pinned on another photo are hidden until you are back at it."
+    return MEMORY.pins(visitor, of), note if MEMORY.others(visitor, of) else None
+
+
+def run(
+    example: int,
+    upload: Any,
+    mode: str,
+    task: str,
+    severity: float,
+    sampler: str,
+    nfe: float,
+    baseline: str,
+    baseline_nfe: float,
+    seed: float | None,
+    spacing: str,
+    checkpoint: str,
+    size: int | str,
+    request: gr.Request,
+) -> Iterator[tuple[Any, ...]]:
+    """The race, as updates of the stage, the slider, the table, the download and the takeaway."""
+    nothing = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+    update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
+    failed = "refused"  # until it has begun: what an earlier run has reached stays on the page
+    visitor = request.session_hash or ""
+    with RUNS.one(request) as stop:
+        try:
+            seed = whole(seed, "The seed", 0, 2**31 - 1)
+            source = read(example, upload)
+            shown = subject(source, mode == CLEAN, task, severity, seed, size)
+            pictures: dict[str, Any] = {"setup": _pictures(shown)}
+            for far in arrival(checkpoint):
+                failed = "failed"
+                if stop.is_set():
+                    yield update | {"state": "stopped", "say": left(checkpoint)}, *nothing
+                    return
+                yield update | pictures | {"state": "waiting", "say": far.says}, *nothing
+                pictures = {}
+            restorer = load(checkpoint)
+            entrants = [
+                entrant(restorer, "a", sampler, nfe, spacing),
+                entrant(restorer, "b", baseline, baseline_nfe),
+            ]
+            settings = Settings(
+                photo=f"{'' if upload else 'assets/examples/'}{given.name(example, upload)}",
+                example=None if upload else example,
+                clean=mode == CLEAN,
+                task=task,
+                severity=float(severity),
+                seed=seed,
+                size=size,
+                checkpoint=checkpoint,
+                entrants=tuple(entrants),
+                device=session.device,
+            )
+            kept = Run(
+                update["run"],
+                settings,
+                {"photo": digest(source.rgb), "degraded": digest(shown.degraded)},
+            )
+            pins, note = _pins(request, kept.subject)
+            pixels = shown.degraded[0].numel()
+            evaluations = sum(entrant.nfe for entrant in entrants)
+            with QUEUE.turn(THROUGHPUT.seconds(checkpoint, pixels, evaluations)) as turn:
+                first: dict[str, Any] = {"setup": setup(shown, entrants, pins)}
+                failed = "failed"
+                for says in waiting(turn, stop):
+                    yield update | first | {"state": "waiting", "say": says}, *nothing
+                    first = {}
+                if stop.is_set():
+                    yield update | {"state": "stopped", "say": "Stopped before it began."}, *nothing
+                    return
+                for moment in race(checkpoint, shown, task, entrants, seed, stop, pins):
+                    kept.add(moment.stills)
+                    page: dict[str, Any] = {"state": "running", "frames": moment.frames}
+                    if moment.figures:
+                        page["figures"] = moment.figures
+                    word = say(moment, shown, note)
+                    yield update | first | page | {"say": word}, *nothing
+                    first = {}
+                spent = sum(result.nfe for result in moment.results)
+                if spent and turn.began is not None:
+                    THROUGHPUT.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
+                finished = all(result.done for result in moment.results)
+                sample: Tensor | None = None  # of the photo itself, where that takes another run
+                alone = size == OWN and is_local(task) and shown.scaled
+                if finished and alone:
+                    with RUNS.one(request) as stop:  # the race has set its own
+                        for says, sample in own_size(checkpoint, shown, task, entrants[0], seed):
+                            if stop.is_set():
+                                finished, sample = False, None
+                                break
+                            yield update | {"state": "running", "say": says}, *nothing
+            word = last_word(moment, shown, finished, note)
+            last = update | {"state": "finished" if finished else "stopped", "say": word}
+            # The word first: to measure takes a while, to compress a large photo seconds.
+            yield last, *nothing
+            kept.stills = {key: ended(stills) for key, stills in kept.stills.items()}
+            if shown.truth is not None:
+                truth = within(shown.truth)
+                kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
+            settings = settings.after(moment.results)
+            if alone and sample is None:
+                stopped = {"a": moment.results[0].nfe}
+                settings = replace(settings, stopped=settings.stopped | stopped)
+            kept.settings, kept.figures = settings, moment.figures
+            last |= closing(entrants, kept.stills)
+            kept.stills = {key: lasting(stills) for key, stills in kept.stills.items()}
+            MEMORY.keep(visitor, kept)
+            yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
+            both, download = _outcome(moment, shown, kept, sample)
+            yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
+        except gr.Error as error:  # a ValueError, too, but a sentence of its own
+            yield update | {"state": failed, "say": error.message}, *nothing
+        except FAILURES as error:
+            yield update | {"state": failed, "say": why(error)}, *nothing
+
+
+def why(error: Exception) -> str:
+    """What went wrong in a run and what the page offers against it."""
+    if isinstance(error, BudgetError):
+        # What it advises itself is for programs.
+        spent = str(error).partition(":")[0]
+        return f"The run failed: {spent}. Give it more NFE, or race another sampler."
+    return f"The run failed: {error}. Another setting or photo may work."
+
+
+def forget(request: gr.Request) -> None:
+    """Ends and frees all that is of a visitor who has left."""
+    RUNS.stop(request)
+    MEMORY.forget(request.session_hash or "")
+
+
+def pin(event: gr.EventData, request: gr.Request) -> Any:
+    """Pins a line of the latest run, "a" or "b", and draws it; forgets another, which is pinned."""
+    visitor, key = request.session_hash or "", str(event.key)
+    kept = MEMORY.run(visitor)
+    if key not in ("a", "b"):
+        MEMORY.unpin(visitor, key)
+        if kept:
+            kept.figures = figures.unpinned(kept.figures, key)
+        return gr.skip()  # the browser has taken it away
+    if kept is None:
+        gr.Warning("This run is no longer in memory: run it again to pin it.")
+        return gr.skip()
+    pinned = MEMORY.pin(visitor, key)
+    if pinned is None:
+        gr.Warning("Three lines are pinned already: unpin one first.")
+        return gr.skip()
+    line = figures.Line(pinned.key, pinned.label, COLOURS[pinned.key])
+    kept.figures = figures.pinned(kept.figures, key, line)
+    pins = pin_lines(MEMORY.pins(visitor, kept.subject))
+    return {"run": kept.name, "setup": {"pins": pins}, "figures": kept.figures}
+
+
+def parcel(event: gr.EventData, request: gr.Request) -> str:
+    """A file of the latest run: its race as "webp", or the run as "npz" or "json"."""
+    kept = MEMORY.run(request.session_hash or "")
+    if kept is None:
+        raise gr.Error(
+            "This run is no longer in memory: run it again to download it.", print_exception=False
+        )
+    make = {
+        "webp": downloads.animation,
+        "npz": downloads.arrays,
+        "json": lambda run: json.dumps(downloads.record(run), indent=2).encode(),
+    }
+    kind = str(event.kind)
+    if kind not in make:
+        raise gr.Error(f"There is no download {kind[:20]!r}.", print_exception=False)
+    path = save_bytes(make[kind](kept), f"race-{kept.settings.task}.{kind}")
+    kept.files.append(path)
+    return path
+
+
+def takeaway(settings: Settings) -> dict[str, Any]:
+    """What can be copied after a run: no command where the sampler was stopped."""
+    return {
+        "python": repeat.python(settings),
+        "command": repeat.command(settings),
+        "query": link.query(settings),
+        "own": settings.example is None,
+        "stopped": settings.stopped.get(settings.entrants[0].key),
+    }
+
+
+def setup(shown: Subject, entrants: Sequence[Entrant], pins: Sequence[Pin] = ()) -> dict[str, Any]:
+    """What the stage needs to know before a race's first frame."""
+    return _pictures(shown) | {
+        "entrants": {e.key: {"label": e.label, "nfe": e.nfe} for e in entrants},
+        "pins": pin_lines(pins),
+    }
+
+
+def _pictures(shown: Subject) -> dict[str, Any]:
+    truth = None if shown.truth is None else jpeg(within(shown.truth))
+    return {"degraded": jpeg(within(shown.degraded)), "truth": truth}
+
+
+def pin_lines(pins: Sequence[Pin]) -> list[dict[str, Any]]:
+    """The pinned lines' numbers, for the curves."""
+    return [
+        {
+            "key": pin.key,
+            "label": pin.label,
+            "nfe": pin.nfe,
+            "states": [
+                still.numbers | {"to_sample": distance}
+                for still, distance in zip(pin.stills, distances(pin.stills), strict=True)
+            ],
+        }
+        for pin in pins
+    ]
+
+
+def closing(entrants: Sequence[Entrant], stills: Mapping[str, Sequence[Still]]) -> dict[str, Any]:
+    """What is only known at the end: by sampler and step what was measured, the pictures that were
+    not shown while it ran, and what it says.
+    """
+    late, lessons = {}, []
+    for e in entrants:
+        kept = stills[e.key]
+        late[e.key] = [
+            still.numbers | {"to_sample": distance} | ({} if still.shown else still.pictures)
+            for still, distance in zip(kept, distances(kept), strict=True)
+            if still.judged or not still.shown
+        ]
+        course: list[tuple[int, Quality | None]] = [(still.nfe, still.of_x0) for still in kept]
+        if kept[-1].done:
+            lessons.append(lesson(e.label, [*course, (kept[-1].nfe, kept[-1].of_x)]))
+    return {"late": late, "lesson": next(filter(None, lessons), "")}
+
+
+def say(moment: Moment, shown: Subject, note: str | None = None) -> str:
+    """The line under the panels while a race runs."""
+    done = [f"{r.entrant.label} is done; the other goes on." for r in moment.results if r.done]
+    notes = [note for note in (moment.advice, shown.note, note) if note]
+    return " ".join((done if len(done) == 1 else []) + notes)
+
+
+def last_word(moment: Moment, shown: Subject, finished: bool, note: str | None = None) -> str:
+    """The line under the panels once it has ended."""
+    times = (f"{r.entrant.label} in {r.seconds:.1f} s" for r in moment.results)
+    word = f"Finished: {', '.join(times)}." if finished else "Stopped: what was reached stays here."
+    return " ".join([word] + [note for note in (moment.advice, shown.note, note) if note])
+
+
+def _outcome(
+    moment: Moment, shown: Subject, kept: Run, sample: Tensor | None
+) -> tuple[tuple[str, str], str]:
+    """Files of before and after, losslessly and at the photo's own size.
+
+    `sample` is of the photo itself, where that was restored, else the race's is made to it.
+    """
+    task = kept.settings.task
+    if sample is None:
+        restored = result(shown.source, shown.small, task, moment.results[0].image)
+    else:
+        restored = shown.source.image(sample)
+    kept.digests["restored"] = sha256(restored.tobytes()).hexdigest()
+    before = save(shown.source.image(shown.source.rgb), f"degraded-{task}")
+    after = save(restored, f"restored-{task}")
+    kept.files += before, after
+    return (before, after), after
+
+
+def table(results: Sequence[Result], shown: Subject) -> list[dict[str, str]]:
+    """The rows under the race: the degraded photo and both samplers."""
+    rows = []
+    judge = None if shown.truth is None else Judge(shown.truth)
+    if judge:
+        rows.append(_row("input", "degraded photo", "", "\u2013", "\u2013", judge(shown.degraded)))
+    for r in results:
+        means = r.entrant.solver
+        if choices.spaced(means):
+            means += f", {r.entrant.spacing}"
+        quality = judge(r.image) if judge else None
+        rows.append(
+            _row(r.entrant.key, r.entrant.label, means, str(r.nfe), f"{r.seconds:.2f}", quality)
+        )
+    return rows
+
+
+def _row(
+    kind: str, name: str, means: str, nfe: str, seconds: str, quality: Quality | None
+) -> dict[str, str]:
+    numbers = dict.fromkeys(("psnr", "ssim", "swd", "st_lpips"), "")
+    if quality:
+        numbers = {
+            "psnr": f"{quality.psnr:.2f}",
+            "ssim": f"{quality.ssim:.3f}",
+            "swd": f"{quality.swd:.3f}",
+            "st_lpips": "\u2013" if quality.st_lpips is None else f"{quality.st_lpips:.3f}",
+        }
+    return {"kind": kind, "name": name, "means": means, "nfe": nfe, "seconds": seconds} | numbers
+
+
+def _linked(request: gr.Request) -> tuple[Any, ...]:
+    """The controls as a link sets them; as they are without one."""
+    if not link.KEYS & set(request.query_params):
+        return (gr.skip(),) * 16
+    asked, refused = link.read(request.query_params)
+    if refused:
+        gr.Warning(f"Left out of the link, as there is no such thing: {', '.join(refused)}.")
+    if reason := choices.unavailable(asked.checkpoint):
+        gr.Warning(f"The link's checkpoint is left out: {reason}.")
+        asked = replace(asked, checkpoint=checkpoints.DEFAULT)
+    if asked.own:
+        gr.Info("The link set everything but its photo, which cannot travel in it: choose yours.")
+    by = link.laid_out_by(asked.checkpoint)
+    restorer = load(by)
+    menus = (
+        sampler_menu(restorer, asked.sampler, asked.nfe) | {"asked": asked.sampler},
+        baseline_menu(restorer, asked.baseline, asked.baseline_nfe) | {"asked": asked.baseline},
+        spacing_menu(restorer, asked.sampler, asked.nfe) | {"asked": asked.spacing},
+    )
+    sliders: list[dict[str, Any]] = []
+    for solver, count in ((asked.sampler, asked.nfe), (asked.baseline, asked.baseline_nfe)):
+        low, high = choices.bounds(solver, restorer.process)
+        sliders.append({"minimum": low, "maximum": high, "value": count})
+    return (
+        asked.example,
+        CLEAN if asked.clean else DAMAGED,
+        asked.task,
+        asked.severity,
+        gr.update(**menus[0]),
+        gr.update(**sliders[0]),
+        asked.nfe,
+        gr.update(**menus[1]),
+        gr.update(**sliders[1]),
+        asked.baseline_nfe,
+        asked.seed,
+        gr.update(**menus[2]),
+        gr.update(asked=asked.checkpoint),
+        asked.size,
+        ((by, asked.sampler), (by, asked.baseline)),
+        gr.update(picked=asked.example),
+    )
+
+
+def _preview_linked(
+    example: int,
+    upload: Any,
+    mode: str,
+    task: str,
+    severity: float,
+    seed: float | None,
+    size: int | str,
+    request: gr.Request,
+) -> Any:
+    if not link.KEYS & set(request.query_params):
+        return gr.skip()  # the recorded race goes on
+    return preview(example, upload, mode, task, severity, seed, size, request)
+
+
+def recording() -> str:
+    """The URL of the race that the page opens with, "" where there is none."""
+    return served(RECORDING) if RECORDING.exists() else ""
+
+
+def build(page: gr.Blocks) -> None:
+    """Lays out the tab, inside the page's Blocks context."""
+    restorer = load(checkpoints.DEFAULT)
+    # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
+    # every frame of the screen while it waits, on the cores that the network needs.
+    nothing = gr.State()
+    private: dict[str, Any] = PRIVATE | {"show_progress_on": nothing}
+    # What the visitor asked for, while the sliders hold what there is.
+    wanted_nfe, wanted_baseline_nfe = gr.State(choices.NFE), gr.State(choices.BASELINE_NFE)
+    placed = gr.State(
+        ((checkpoints.DEFAULT, choices.SAMPLER), (checkpoints.DEFAULT, choices.BASELINE))
+    )
+    with gr.Row(elem_id="restore"):
+        with gr.Column(elem_id="rail", scale=0, min_width=0):
+            with gr.Column(elem_id="knobs"):
+                photo = given.controls()
+                sampler = menu(
+                    "Sampler",
+                    "SDE adds fresh noise at every step, ODE none.",
+                    choices.SAMPLER,
+                    asked="",
+                    **sampler_menu(restorer, choices.SAMPLER, choices.NFE),
+                )
+                nfe = nfe_slider(
+                    restorer,
+                    choices.SAMPLER,
+                    choices.NFE,
+                    "NFE",
+                    "More: slower, closer to exact.",
+                )
+                baseline = menu(
+                    "Baseline",
+                    "Races it from the same x_T on the same network.",
+                    choices.BASELINE,
+                    asked="",
+                    elem_classes="folds",
+                    **baseline_menu(restorer, choices.BASELINE, choices.BASELINE_NFE),
+                )
+                baseline_nfe = nfe_slider(
+                    restorer,
+                    choices.BASELINE,
+                    choices.BASELINE_NFE,
+                    "Baseline NFE",
+                    "More: slower, a harder rival.",
+                )
+                # On a phone these are folded away with the advanced ones.
+                for knob in (photo.mode, photo.severity, baseline_nfe):
+                    knob.elem_classes = ["folds"]
+                with gr.Row(elem_id="pair", elem_classes="folds"):
+                    seed = gr.Number(
+                        0,
+                        label="Seed",
+                        precision=0,
+                        info="Another damage, another x_T.",
+                    )
+                    dice = gr.Button("New seed", size="sm", elem_id="dice")
+                # Not an accordion: what a closed one holds is not there yet, and loses its updates.
+                more = gr.Button("Advanced", size="sm", elem_id="more")
+                with gr.Column(elem_id="advanced"):
+                    spacing = menu(
+                        "Spacing",
+                        "Where the sampler's steps fall.",
+                        choices.spacing(restorer, choices.SAMPLER, choices.NFE, None),
+                        asked="",
+                        **spacing_menu(restorer, choices.SAMPLER, choices.NFE),
+                    )
+                    checkpoint = menu(
+                        "Checkpoint",
+                        "The network both samplers share.",
+                        checkpoints.DEFAULT,
+                        asked="",
+                        **choices.networks(),
+                    )
+                    size = gr.Radio(
+                        [(f"{side}", side) for side in (OWN, *choices.LARGEST_SIDES)],
+                        value=OWN,
+                        label="Size",
+                        info="Own: of all the photo's pixels. Or restored small: quicker.",
+                    )
+            with gr.Row(elem_id="runbar"):
+                line = arrival_line("menu-checkpoint")
+                run_and_stop = buttons("")
+        with gr.Column(elem_id="stage"):
+            stage = panel(
+                "restore/stage",
+                "pin",
+                recording=recording(),
+            )
+            with gr.Row(elem_id="outcome"):
+                with gr.Column():
+                    gr.HTML("<h3>Before and after</h3>", padding=False)
+                    slider = gr.ImageSlider(
+                        format="png",
+                        type="pil",
+                        show_label=False,
+                        interactive=False,
+                        max_height=400,
+                        buttons=["fullscreen"],
+                        elem_id="slider",
+                    )
+                with gr.Column():
+                    gr.HTML("<h3>Result</h3>", padding=False)
+                    rows = gr.HTML(value=[], elem_id="table", **web("restore/table"))
+                    download = gr.DownloadButton("", visible="hidden")
+                    take = gr.HTML(value=None, **web("restore/takeaway", "picture", "want"))
+                    box = gr.File(visible="hidden")
+
+    more.click(
+        None,
+        None,
+        None,
+        js="() => document.querySelector('#more').setAttribute('aria-expanded', "
+        "document.body.classList.toggle('advanced'))",
+    )
+    example, drop, row, mode, task, severity, picked = photo
+    what = [example, drop, mode, task, severity, seed, size]
+    rolled = dice.click(
+        lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private
+    )
+    moved = [mode.input, task.input, severity.release, seed.submit, size.input]
+    wire_preview(as_text(preview), (*picked, rolled), moved, what, stage, private)
+    # One listener for all: "always_last" asks again, once an answer came, if anything has moved.
+    told: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
+    settled_by = [sampler.input, baseline.input]
+    for count, wanted in ((nfe, wanted_nfe), (baseline_nfe, wanted_baseline_nfe)):
+        count.input(lambda value: value, count, wanted, **told)
+        settled_by.append(count.change)  # also by the browser, back into its bounds
+    settling = (
+        settled,
+        [checkpoint, sampler, nfe, wanted_nfe, baseline, baseline_nfe, wanted_baseline_nfe, placed],
+        [sampler, nfe, baseline, baseline_nfe, spacing, placed, task],
+    )
+    gr.on(settled_by, *settling, **told)
+    for chosen in made_ready(checkpoint, line, private):
+        chosen.success(*settling, **told)
+    settings = [
+        example,
+        drop,
+        mode,
+        task,
+        severity,
+        sampler,
+        nfe,
+        baseline,
+        baseline_nfe,
+        seed,
+        spacing,
+        checkpoint,
+        size,
+    ]
+    outputs = [stage, slider, rows, download, take]
+    wire_run("restore", run_and_stop, as_text(run), settings, outputs, RUNS.stop, private)
+    # Through the queue, for without it gradio shows no message.
+    stage.pin(as_text(pin), None, stage, **private)
+    take.picture(None, download, None, js=SENT)
+    sent = take.want(parcel, None, box, **private)
+    box.change(
+        None,
+        box,
+        None,
+        js=f"(file) => {{ ({SEND})(file); "
+        "document.dispatchEvent(new CustomEvent('parcel-sent')); }",
+    )
+    sent.failure(
+        None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
+    )
+    page.load(
+        _linked,
+        None,
+        [
+            example,
+            mode,
+            task,
+            severity,
+            sampler,
+            nfe,
+            wanted_nfe,
+            baseline,
+            baseline_nfe,
+            wanted_baseline_nfe,
+            seed,
+            spacing,
+            checkpoint,
+            size,
+            placed,
+            row,
+        ],
+        **private,
+    ).then(as_text(_preview_linked), what, stage, **private)
+    page.unload(forget)
