@@ -19,6 +19,7 @@ from mrsampler.networks import IRSDEUNet, LightDenoiser, Reader
 from mrsampler.networks.light_denoiser import USUAL_SPREAD, turned
 from mrsampler.training import TrainConfig, data, loop, losses, train
 from mrsampler.training import config as settings
+from mrsampler.training.config import PARTS
 from mrsampler.training.data import PHOTOS_IN_A_ROW, Batch, DegradedCrops, batch, read_photos
 from mrsampler.training.distributed import Distributed
 from mrsampler.training.optimisers import Muon, optimisers, orthogonal
@@ -97,6 +98,7 @@ def config(folder, tmp_path, monkeypatch):
         images=(folder,),
         out=tmp_path / "out" / "tiny",
         start=saved(tmp_path / "start"),
+        part="reader",
         minutes=20 / 60,
         batch=2,
         crop=32,
@@ -119,7 +121,7 @@ def seen(monkeypatch):
 
         return recording
 
-    for name in ("reader_loss", "light_loss"):
+    for name in ("joint_loss", "reader_loss", "light_loss"):
         monkeypatch.setattr(loop, name, recorded(getattr(loop, name)))
     return values
 
@@ -131,7 +133,7 @@ def state_of(config):
 # --- a run ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", ["reader", "light"])
+@pytest.mark.parametrize("part", PARTS)
 def test_a_run_makes_a_checkpoint_its_card_and_a_state(config, seen, part):
     path = train(replace(config, part=part))
     assert path == config.out.with_name("tiny.safetensors")
@@ -154,12 +156,16 @@ def test_a_run_makes_a_checkpoint_its_card_and_a_state(config, seen, part):
     assert str(config.out) not in json.dumps(card)
 
 
-@pytest.mark.parametrize("part", ["reader", "light"])
+@pytest.mark.parametrize("part", PARTS)
 def test_each_part_trains_all_of_its_own_and_nothing_else(config, part):
     path = train(replace(config, part=part, batch=8, learning_rate=0.02))
     before, after = weights(config.start), weights(path)
     changed = moved(before, after)
-    own = {name for name in before if name.startswith("reader.") == (part == "reader")}
+    own = {
+        name
+        for name in before
+        if part in ("both", "reader" if name.startswith("reader.") else "light")
+    }
     assert changed <= own
     # All but the outer kernels of tasks that no crop was of, and the blur's two scalars, which move
     # by less than float16 shows; crops of 32 pixels tell no blur, windows of 72 do.
@@ -167,11 +173,26 @@ def test_each_part_trains_all_of_its_own_and_nothing_else(config, part):
     assert still == set()
 
 
-@pytest.mark.parametrize("part", ["reader", "light"])
+@pytest.mark.parametrize("part", PARTS)
 def test_training_lowers_the_loss(config, seen, part):
-    rate = {"reader": 0.01, "light": 0.005}[part]
+    rate = {"both": 0.005, "reader": 0.01, "light": 0.005}[part]
     train(replace(config, part=part, minutes=200 / 60, batch=8, learning_rate=rate))
     assert np.mean(seen[-50:]) < np.mean(seen[:50])
+
+
+def test_trained_together_the_reader_learns_what_it_does_alone(config):
+    crops = next(loop.Training(config).batches()).to(torch.device("cpu"))
+    network = tiny()
+    losses.reader_loss(network, crops).backward()
+    alone = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+    network.zero_grad(set_to_none=True)
+    losses.joint_loss(network, crops, noises=2).backward()
+    for name, parameter in network.named_parameters():
+        if name in alone:
+            # Sums of products in another order: a hundred roundings of the largest entry.
+            bound = 100 * torch.finfo(torch.float32).eps * float(alone[name].abs().max())
+            assert torch.allclose(parameter.grad, alone[name], rtol=0, atol=bound), name
+    assert any(p.grad is not None for p in network.light.parameters())
 
 
 def test_the_light_part_needs_a_checkpoint_with_a_reader(config):
@@ -249,7 +270,7 @@ def test_training_leaves_the_callers_number_of_threads_alone(config):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"part": "both"}, "unknown part 'both'; choose from reader, light"),
+        ({"part": "all"}, "unknown part 'all'; choose from both, reader, light"),
         ({"target": "velocity"}, "unknown target 'velocity'; choose from data, noise"),
         ({"favour": ("sunny",)}, "unknown task 'sunny'; choose from"),
         ({"only": ("sunny",)}, "unknown task 'sunny'; choose from"),

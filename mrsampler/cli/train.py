@@ -93,10 +93,10 @@ def add(commands: Any) -> None:
     options.add_device(command)
     command.add_argument(
         "--part",
-        choices=("reader", "light"),
-        default="reader",
-        help="what is trained: the reader, run once a photo, or the light denoiser, run at every "
-        "step, over the reader of --from as it is",
+        choices=("both", "reader", "light"),
+        default="both",
+        help="what is trained: the reader, run once a photo; the light denoiser, run at every "
+        "step, over the reader of --from as it is; or both",
     )
     command.add_argument(
         "--target",
@@ -122,7 +122,7 @@ def add(commands: Any) -> None:
         nargs="+",
         default=(),
         metavar="TASK",
-        help="train these tasks alone, and of the reader only the kernels that are theirs",
+        help="with --part reader, train these tasks alone, and only the kernels that are theirs",
     )
     command.add_argument(
         "--forms",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mrsampler.degradations import TASKS
 
-PARTS = ("reader", "light")
+PARTS = ("both", "reader", "light")
 TARGETS = ("data", "noise")
 WINDOW = 256  # pixels, at most: a photo is degraded in a window of this side, then cropped
 FEWEST, MOST = 32, WINDOW
@@ -17,8 +17,9 @@ FEWEST, MOST = 32, WINDOW
 class TrainConfig:
     """The settings of a run; `minutes` counts training alone, over all its sessions.
 
-    `part` is what is trained: "reader", the estimate of the mean, or "light", the denoiser and what
-    it is told of a photo; the light part predicts x_0 or, for a `target` of "noise", eps.
+    `part` is what is trained: "reader", the estimate of the mean, "light", the denoiser and what it
+    is told of a photo, or both at once; the denoiser predicts x_0 or, for a `target` of "noise",
+    eps.
 
     images: folders of clean photos. out: the checkpoint's path, without its ending.
     start: a checkpoint whose weights the first session begins with; the light part needs one with a
@@ -31,7 +32,7 @@ class TrainConfig:
 
     images: tuple[Path, ...]
     out: Path
-    part: str = "reader"
+    part: str = "both"
     target: str = "data"
     start: str | None = None
     valid: Path | None = None
@@ -68,5 +69,5 @@ class TrainConfig:
             raise ValueError(
                 "the light part needs a checkpoint with a trained reader to start from"
             )
-        if self.part == "light" and self.only:
-            raise ValueError("the light part has no kernels of a task's own: train it on all")
+        if self.part != "reader" and self.only:
+            raise ValueError("the light part has no kernels of a task's own: train the reader")

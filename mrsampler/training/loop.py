@@ -29,7 +29,7 @@ from mrsampler.restorer import Restorer
 from mrsampler.training.config import TrainConfig
 from mrsampler.training.data import Batch, DegradedCrops, batch, read_photos
 from mrsampler.training.distributed import Distributed
-from mrsampler.training.losses import Loss, light_loss, reader_loss
+from mrsampler.training.losses import Loss, joint_loss, light_loss, reader_loss
 from mrsampler.training.optimisers import optimisers
 
 BLURRED = "motion-blurry"
@@ -78,17 +78,20 @@ class Training:
         if self.state.exists():
             self._resume()
         torch.manual_seed(config.seed + self.progress["step"] + APART * self.processes.rank)
-        self.loss: Loss = reader_loss
-        if config.part == "light":
-            self.loss = partial(light_loss, noises=config.noises)
+        of_part: dict[str, Loss] = {
+            "both": partial(joint_loss, noises=config.noises),
+            "reader": reader_loss,
+            "light": partial(light_loss, noises=config.noises),
+        }
+        self.loss = of_part[config.part]
 
     def _choose(self) -> None:
         """Leaves only what is to be trained: a part, or the kernels that some tasks own."""
-        reader = self.config.part == "reader"
+        part = self.config.part
         own = tuple(f".of.{self.tasks.index(task)}." for task in self.config.only)
         for name, parameter in self.network.named_parameters():
-            mine = name.startswith("reader.") == reader
-            parameter.requires_grad_(mine and (not own or any(part in name for part in own)))
+            mine = part == "both" or name.startswith("reader.") == (part == "reader")
+            parameter.requires_grad_(mine and (not own or any(kernel in name for kernel in own)))
 
     def _resume(self) -> None:
         try:

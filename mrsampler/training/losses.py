@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mrsampler.networks import LightDenoiser
 from mrsampler.networks.light_denoiser import turned
+from mrsampler.networks.reader import Read
 from mrsampler.training.data import Batch
 
 FLOOR = 0.004  # an error of one grey level: below it a crop's loss no longer rewards
@@ -56,29 +57,50 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
-def reader_loss(network: LightDenoiser, batch: Batch) -> Tensor:
-    """The mean over the crops of `decibels` of the estimate's error."""
+def read(network: LightDenoiser, batch: Batch) -> tuple[Read, Tensor]:
+    """What the reader makes of the crops, and the loss of what undid their blur."""
     sharp, blind = sharpened(network, batch)
     with autocast(batch.mu.device):
-        read = network.reader(batch.mu, batch.task, batch.statistics, sharp)
-    return blind + decibels(read.estimate.float() - (batch.x0 - batch.mu)).mean()
+        return network.reader(batch.mu, batch.task, batch.statistics, sharp), blind
+
+
+def estimate_loss(estimate: Tensor, batch: Batch) -> Tensor:
+    """The mean over the crops of `decibels` of the estimate's error."""
+    return decibels(estimate.float() - (batch.x0 - batch.mu)).mean()
+
+
+def reader_loss(network: LightDenoiser, batch: Batch) -> Tensor:
+    """The estimate's, and that of what undoes blur."""
+    found, blind = read(network, batch)
+    return blind + estimate_loss(found.estimate, batch)
 
 
 def light_loss(network: LightDenoiser, batch: Batch, noises: int) -> Tensor:
+    """The denoiser's, over a reader that stays as it is."""
+    with torch.no_grad():
+        found, _ = read(network, batch)
+    return denoising_loss(network, batch, found, noises)
+
+
+def joint_loss(network: LightDenoiser, batch: Batch, noises: int) -> Tensor:
+    """Both; the reader learns nothing of the denoiser's."""
+    found, blind = read(network, batch)
+    known = Read(found.estimate.detach(), [level.detach() for level in found.levels])
+    denoising = denoising_loss(network, batch, known, noises)
+    return blind + estimate_loss(found.estimate, batch) + denoising
+
+
+def denoising_loss(network: LightDenoiser, batch: Batch, found: Read, noises: int) -> Tensor:
     """The denoiser's error in units of what it is to find, and the spread's log-likelihood.
 
-    E = D - r, s and z as in `light_denoiser`. Each crop is read once and denoised at `noises`
-    levels of noise, nine in ten of them with log s uniform where E shows through the noise, the
-    rest above. What E is beyond OUTLIER spreads is no matter of texture: there the loss is linear.
+    E = D - r, s and z as in `light_denoiser`. Each crop is denoised at `noises` levels of noise,
+    nine in ten of them with log s uniform where E shows through the noise, the rest above. What E
+    is beyond OUTLIER spreads is no matter of texture: there the loss is linear.
     """
-    with torch.no_grad():
-        sharp, _ = sharpened(network, batch)
-        with autocast(batch.mu.device):
-            read = network.reader(batch.mu, batch.task, batch.statistics, sharp)
     with autocast(batch.mu.device):
-        spread, levels = network.briefing(batch.mu, read)
+        spread, levels = network.briefing(batch.mu, found)
     spread = spread.float()
-    rest = turned(batch.x0 - batch.mu - read.estimate, network.basis)
+    rest = turned(batch.x0 - batch.mu - found.estimate, network.basis)
     units = (rest / spread).square().clamp(max=200.0)
     likelihood = (spread.log() + 0.5 * units).mean()
 
