@@ -55,7 +55,7 @@ def bundled():
 
 @pytest.fixture(scope="module")
 def trained(bundled):
-    return bundled.checkpoint.denoiser.network.reader.deconvolution
+    return bundled.checkpoint.denoiser.network.deconvolution
 
 
 def test_the_kernel_between_a_photo_and_its_blurred_self_is_the_one_that_blurred_it(
@@ -151,7 +151,7 @@ def test_the_bundled_network_reads_a_blur_that_it_has_not_seen(trained, monkeypa
 def test_what_the_network_takes_over_the_photo_is_taken_once_for_all_in_a_race(bundled):
     asked = []
     network = bundled.checkpoint.denoiser.network
-    handle = network.reader.deconvolution.register_forward_hook(lambda *_: asked.append(1))
+    handle = network.deconvolution.register_forward_hook(lambda *_: asked.append(1))
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     entrants = [{"solver": "mrs-ode-d-2", "nfe": 3}, {"solver": "posterior", "nfe": 4}]
     try:

@@ -78,7 +78,7 @@ def register(monkeypatch):
 
     def add(run, **fields):
         given = frozenset({"final_order"})
-        solver = Solver("", "", order=1, run=run, given=given, **fields)
+        solver = Solver("", "", "", order=1, run=run, given=given, **fields)
         monkeypatch.setitem(SOLVERS, "combination", solver)
         return "combination"
 

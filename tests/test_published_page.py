@@ -56,7 +56,8 @@ def test_the_menu_falls_back_to_the_default_on_every_device(monkeypatch):
 
 def test_the_menu_says_what_each_network_predicts():
     labels = {option["value"]: option["label"] for option in options()}
-    assert labels["bundled"] == "bundled: predicts data"
+    assert labels["bundled"] == "bundled: predicts residual"
+    assert labels["bundled-light"] == "bundled-light: predicts data"
 
 
 def test_a_damaged_card_is_grey_and_leaves_the_others(monkeypatch, tmp_path):

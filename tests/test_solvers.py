@@ -471,7 +471,7 @@ def test_the_registry_describes_each_solver():
         "euler-maruyama",
     } <= set(SOLVERS)
     for name, solver in SOLVERS.items():
-        assert solver.description and solver.evaluations >= 1
+        assert solver.summary and solver.family and solver.evaluations >= 1
         if name.startswith("mrs-") and not name.endswith("-published"):
             assert solver.order == int(name[-1])
             assert solver.stochastic == name.startswith("mrs-sde")

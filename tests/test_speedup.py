@@ -421,6 +421,11 @@ def reader(monkeypatch):
     monkeypatch.setattr(Restorer, "reading", read_by, raising=False)
 
 
+@pytest.fixture
+def no_reader(monkeypatch):
+    monkeypatch.setattr(Restorer, "reading", lambda self, image, task: None)
+
+
 def picture(seed=0, size=(40, 32)):
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
@@ -567,7 +572,7 @@ def argv(tmp_path, monkeypatch, checkpoint):
 # A seed: one evaluation, the solution, the posterior, the grid (199) and once on fitted times; on
 # the first seed the spacing that is not chosen besides.
 CALLS, SCREENING = 1 + 200 + 20 + 199 + 3, 5
-ROWS = 4 + 9 + 1
+ROWS = 6 + 9 + 1
 
 
 def read(name):
@@ -645,6 +650,8 @@ def test_the_summary_says_what_the_rows_say(argv, capsys):
     assert [cells[1] for cells in worth] == [
         "input",
         "one evaluation",
+        "reader",
+        "grain",
         "converged PF-ODE",
         "converged posterior",
     ]
@@ -654,17 +661,20 @@ def test_the_summary_says_what_the_rows_say(argv, capsys):
     assert [cells[0] for cells in times] == [r["solver"] for r in ratios(compared)]
     assert [cells[0] for cells in best] == ["noisy"]
     assert [cells[0] for cells in near] == [r["solver"] for r in solved(rows)]
+
+
+def test_without_a_reader_there_are_no_controls_and_the_summary_says_so(argv, capsys, no_reader):
+    assert cli.main([*argv, "--seeds", "1"]) == 0
+    out = capsys.readouterr().out
+    worth = cells_of(out)[2]
+    assert [cells[1] for cells in worth][:3] == ["input", "one evaluation", "converged PF-ODE"]
     assert "No rows of reader and grain: tiny has no reader." in out
+    line = refused(capsys, *argv, "--texture", "0.5")
+    assert "--texture: tiny has no reader to move towards" in line
 
 
-def test_the_controls_are_in_the_table_of_quality(argv, capsys, reader):
-    assert cli.main([*argv, "--seeds", "1", "--texture", "0.5"]) == 0
-    worth = cells_of(capsys.readouterr().out)[2]
-    assert [cells[1] for cells in worth][1:4] == ["one evaluation", "reader", "grain"]
-
-
-def test_where_one_evaluation_is_as_good_the_summary_says_so(argv, capsys, monkeypatch):
-    monkeypatch.setattr(stable, "NEAR", 1.01)  # the whole way is near
+def test_where_one_evaluation_is_as_good_the_summary_says_so(argv, capsys, monkeypatch, no_reader):
+    monkeypatch.setattr(stable, "NEAR", 1.2)  # the whole way is near, and what one step draws
     assert cli.main([*argv, "--seeds", "1"]) == 0
     assert "One evaluation is as good as sampling on: noisy." in capsys.readouterr().out
 
@@ -729,7 +739,6 @@ def test_a_file_of_something_else_is_not_written_over(argv, capsys):
         ("--solvers langevin", "langevin follows no grid on this process"),
         ("--spacings blend magic", "unknown spacing 'magic'; choose from uniform-lambda"),
         ("--screen 4", "--screen 4: choose from 1, 2, 3, 5"),
-        ("--texture 0.5", "--texture: tiny has no reader to move towards"),
         ("--texture 2", "--texture: expected"),
         ("--plot figure.pdf", "figure.pdf: expected a file that ends in .png or .svg"),
         ("--plot nowhere/figure.png", "there is no folder nowhere"),
