@@ -247,7 +247,7 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("train --images empty --out photo.png/new", "cannot make the folder"),
         ("train --images . --out new --minutes 0", "--minutes"),
         ("train --images . --out new --target velocity", "--target"),
-        ("train --images . --out new --part both", "--part"),
+        ("train --images . --out new --part all", "--part"),
         ("train --images . --out new --crop 20", "--crop"),
         ("train --images . --out new --crop 65", "crop must be even and from 32 to 256, got 65"),
         ("train --images . empty nowhere --out new", "nowhere: there is no such folder"),
