@@ -10,6 +10,7 @@ from mrsampler.cli.bench import (
     order,
     overhead,
     page,
+    peers,
     prediction,
     quality,
     speedup,
@@ -20,5 +21,5 @@ def add(commands: Any) -> None:
     benches = commands.add_parser(
         "bench", help="measure", description="Measurements; each prints a table."
     ).add_subparsers(metavar="NAME", required=True)
-    for bench in (quality, accuracy, order, overhead, gpu, prediction, speedup, page):
+    for bench in (quality, peers, accuracy, order, overhead, gpu, prediction, speedup, page):
         bench.add(benches)
