@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mrsampler import checkpoints, photo
+from mrsampler import checkpoints, painted, photo
 from mrsampler.acceleration import Graphed, accelerated
 from mrsampler.batching import Batched, batch
 from mrsampler.checkpoints import Checkpoint
@@ -20,7 +20,7 @@ from mrsampler.denoiser import Denoiser
 from mrsampler.networks.light_denoiser import turned
 from mrsampler.photo import Photo
 from mrsampler.processes import Process
-from mrsampler.size import OWN, result, working
+from mrsampler.size import OWN, is_painted, result, working
 from mrsampler.tiles import TILE, TiledDenoiser
 from mrsampler.timesteps import SPACINGS
 from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, Step, race, trajectory
@@ -130,7 +130,7 @@ class Restorer:
         laid out in, and what `trajectory` raises; while it runs, FloatingPointError if the network
         returns values that are not finite.
         """
-        told = self._told(image, task)
+        image, told = self._told(image, task)
         return self._trajectory(
             self.denoiser, image, told, seed=seed, tile=tile, on_tile=on_tile, **settings
         )
@@ -140,7 +140,7 @@ class Restorer:
 
         Raises ValueError for an unknown task or another shape.
         """
-        return self._reading(image, self._told(image, task))
+        return self._reading(*self._told(image, task))
 
     def _reading(self, image: Tensor, told: Mapping[str, Any]) -> Reading | None:
         if "estimate" not in told:
@@ -148,13 +148,15 @@ class Restorer:
         estimate = self._degraded(image) + told["estimate"]
         return Reading(estimate, told["spread"], self.denoiser.network.basis)  # type: ignore[attr-defined]
 
-    def _told(self, image: Tensor, task: str) -> dict[str, Any]:
-        """The conditioning, of what it can be made of."""
+    def _told(self, image: Tensor, task: str) -> tuple[Tensor, dict[str, Any]]:
+        """The image as the network is to see it, and the conditioning; ValueError for neither."""
         if task not in self.tasks:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
-        return self.conditioning(image, task)
+        if is_painted(task):
+            image = painted.shown(image)
+        return image, self.conditioning(image, task)
 
     def _trajectory(
         self,
@@ -212,7 +214,7 @@ class Restorer:
         Step then count the whole. Yields and ends as `mrsampler.race`; raises what `trajectory`
         raises.
         """
-        told = self._told(image, task)  # once for all of them
+        image, told = self._told(image, task)  # once for all of them
         batched = Batched(self.denoiser.network)
         denoiser = self.denoiser.over(batched) if self.batches else self.denoiser
         start = batched.race if self.batches else race
@@ -245,11 +247,11 @@ class Restorer:
             raise ValueError(f"texture must lie in [0, 1], got {texture}")
         source = image if isinstance(image, Photo) else photo.read(image)
         small = working(source, task, size)
-        told = self._told(small.rgb, task)
-        reading = self._reading(small.rgb, told)
+        shown, told = self._told(small.rgb, task)
+        reading = self._reading(shown, told)
         if texture < 1 and reading is None:
             raise ValueError(f"{self.checkpoint.name} makes no estimate: its texture is 1 alone")
-        for step in self._trajectory(self.denoiser, small.rgb, told, **settings):
+        for step in self._trajectory(self.denoiser, shown, told, **settings):
             x = step.x
         if reading is not None and texture < 1:
             x = reading.textured(x, texture)

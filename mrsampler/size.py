@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mrsampler.degradations import REGISTRY
 from mrsampler.guided import upsampled
+from mrsampler.painted import kept
 from mrsampler.photo import Photo
 
 OWN = "own"
@@ -20,6 +21,11 @@ def is_local(task: str) -> bool:
     """Whether its damage is a matter of pixels; of another checkpoint's own task nothing is known,
     and its photo is taken as it is."""
     return task not in REGISTRY or REGISTRY[task].local
+
+
+def is_painted(task: str) -> bool:
+    """Whether its damage lies over a photo like paint."""
+    return task in REGISTRY and REGISTRY[task].painted
 
 
 def working(photo: Photo, task: str, size: int | str) -> Photo:
@@ -40,8 +46,11 @@ def result(photo: Photo, small: Photo, task: str, restored: Tensor) -> Image.Ima
     """The picture of `photo`'s size of what has been `restored` (3, h, w) of `small`.
 
     Of a local task it is scaled back, for a small copy does not know what a large one's pixels
-    suffer from; of the others the change is made to the photo itself.
+    suffer from; of the others the change is made to the photo itself. Of a painted task what was
+    not painted over stays as it was.
     """
-    if small.rgb.shape == photo.rgb.shape or is_local(task):
-        return photo.image(restored)
-    return photo.image(upsampled(photo.rgb, small.rgb, restored))
+    if small.rgb.shape != photo.rgb.shape:
+        if is_local(task):
+            return photo.image(restored)
+        restored = upsampled(photo.rgb, small.rgb, restored)
+    return photo.image(kept(photo.rgb, small.rgb, restored) if is_painted(task) else restored)

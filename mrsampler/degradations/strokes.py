@@ -484,4 +484,5 @@ TASK = Task(
         "stamped": Form(stamped, "paragraphs, repeated stamps and splines", held_out=True),
     },
     local=False,
+    painted=True,
 )

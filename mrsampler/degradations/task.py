@@ -29,11 +29,13 @@ class Task(NamedTuple):
     forms: the damage of its benchmark, `USUAL`, first; one of the others is held out.
     local: the network is to see the photo at its full size, since the damage is a matter of pixels;
         else what changes is smooth or large, and is found at a working size.
+    painted: the damage lies over the photo like paint, and hides some of its pixels alone.
     """
 
     name: str
     forms: dict[str, Form]
     local: bool
+    painted: bool = False
 
     @property
     def other_forms(self) -> tuple[str, ...]:
