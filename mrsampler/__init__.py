@@ -10,7 +10,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 from mrsampler.degradations import TASKS, degrade
 from mrsampler.denoiser import Denoiser, Thresholding
-from mrsampler.processes import VESDE, VPSDE, MeanRevertingSDE
+from mrsampler.processes import VESDE, VPSDE, FlowMatching, GOUBridge, MeanRevertingSDE
 from mrsampler.projection import TrajectoryPCA
 from mrsampler.restorer import Restorer, load
 from mrsampler.solvers import SOLVERS
@@ -26,6 +26,8 @@ __all__ = [
     "VPSDE",
     "Convergence",
     "Denoiser",
+    "FlowMatching",
+    "GOUBridge",
     "MeanRevertingSDE",
     "Restorer",
     "Step",

@@ -1,4 +1,4 @@
-"""What a network predicts, and the conversions between the three targets.
+"""What a network predicts, and the conversions between the targets.
 
 In the residual y = x - mu, with D = x_0 - mu and s = sigma_inf (1 for VP):
 
@@ -6,6 +6,10 @@ In the residual y = x - mu, with D = x_0 - mu and s = sigma_inf (1 for VP):
 
     D   = (y - sigma eps) / alpha   = alpha y - (sigma / s) v
     eps = (y - alpha D) / sigma     = (alpha v + (sigma / s) y) / s
+
+The flow is that of a straight line from the data to the noise, of scale s whatever the process:
+
+    u = s eps - D,      D = (y - (sigma / s) u) / (alpha + sigma / s),      eps = (u + D) / s
 
 The velocity is the derivative of y in the angle phi of alpha = cos phi, sigma = s sin phi
 (Salimans & Ho, arXiv 2202.00512). A residual network is told what Gauss knows already: were D
@@ -30,16 +34,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-Target = Literal["noise", "data", "velocity", "residual"]
+Target = Literal["noise", "data", "velocity", "residual", "flow"]
 
 
 class Denoiser:
     """A network together with what it predicts.
 
     `network(x, mu, t, **conditioning)` takes x and mu (B, C, H, W), t a float in [0, T], and
-    returns a tensor of x's shape: eps ("noise"), x_0 ("data"), v ("velocity") or r ("residual",
-    which goes by `sigma_data` > 0, in units of x). A new tensor each time: multistep solvers keep
-    it.
+    returns a tensor of x's shape: eps ("noise"), x_0 ("data"), v ("velocity"), u ("flow") or r
+    ("residual", which goes by `sigma_data` > 0, in units of x). A new tensor each time: multistep
+    solvers keep it.
 
     Raises ValueError for another target or a residual without `sigma_data`, TypeError if the
     network cannot be called.
@@ -76,10 +80,16 @@ class Denoiser:
             )
         return output.to(x.dtype)  # the solver's arithmetic, even of a bfloat16 network
 
+    def tells_data(self, alpha: float, sigma: float) -> bool:
+        """Whether D is had from the output there: not from eps where alpha is 0."""
+        if self.target == "noise":
+            return alpha > 0
+        return self.target != "flow" or alpha > 0 or sigma > 0
+
     def data(
         self, output: Tensor, y: Tensor, mu: Tensor, alpha: float, sigma: float, scale: float
     ) -> Tensor:
-        """D = x_0 - mu from the raw output at y; alpha > 0, `scale` is sigma_inf."""
+        """D = x_0 - mu from the raw output at y, where it `tells_data`; `scale` is sigma_inf."""
         if self.target == "data":
             return output - mu
         if self.target == "noise":
@@ -87,6 +97,9 @@ class Denoiser:
         if self.target == "residual":
             skip, left = self._shares(alpha, sigma)
             return (skip * y).add_(output, alpha=left)
+        if self.target == "flow":
+            whole = alpha + sigma / scale
+            return (y * (1 / whole)).sub_(output, alpha=sigma / (scale * whole))
         return (alpha * y).sub_(output, alpha=sigma / scale)
 
     def noise(
@@ -100,11 +113,16 @@ class Denoiser:
         if self.target == "residual":
             _, left = self._shares(alpha, sigma)
             return (y * (left / sigma)).sub_(output, alpha=alpha * left / sigma)
+        if self.target == "flow":
+            whole = alpha * scale + sigma
+            return (y * (1 / whole)).add_(output, alpha=alpha / whole)
         return (output * (alpha / scale)).add_(y, alpha=sigma / scale**2)
 
     def _shares(self, alpha: float, sigma: float) -> tuple[float, float]:
         """c and 1 - alpha c of a residual network; the second is not had from the first exactly."""
         assert self.sigma_data is not None
+        if alpha == 0:  # y tells nothing of D
+            return 0.0, 1.0
         known = alpha * self.sigma_data**2
         variance = alpha * known + sigma**2
         return known / variance, sigma**2 / variance
@@ -154,3 +172,13 @@ def velocity(
     if scale == math.inf:
         raise ValueError("a velocity is undefined where sigma_inf is infinite")
     return alpha * scale * noise - sigma / scale * data
+
+
+def flow(data: Tensor, noise: Tensor, scale: float) -> Tensor:
+    """u = s eps - D, what a flow network is trained to return.
+
+    Raises ValueError for an infinite scale s (VESDE).
+    """
+    if scale == math.inf:
+        raise ValueError("a flow is undefined where sigma_inf is infinite")
+    return scale * noise - data

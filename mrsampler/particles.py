@@ -72,7 +72,7 @@ class Particles:
     @cached_property
     def mixture(self) -> Mixture:
         """The exact network."""
-        return self.density.under(self.process, self.anchor[0])
+        return self.density.under(self.process, self.anchor[0], target="data")
 
     @cached_property
     def anchor(self) -> Tensor:
@@ -89,7 +89,7 @@ class Particles:
         """`mrsampler.trajectory` of these particles; raises what it raises."""
         given: dict[str, Any] = {"x_T": self.x_T, "generator": self._draws(1)} | settings
         return trajectory(
-            Denoiser(self.mixture),
+            Denoiser(self.mixture, "data"),
             self.anchor,
             process=self.process,
             solver=solver,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mrsampler.denoiser import Target, velocity
+from mrsampler.denoiser import Target, flow, velocity
 from mrsampler.processes import Process
 
 
@@ -39,13 +39,15 @@ class Mixture:
         if self.means.ndim != 2 or self.weights.shape != (count,) or not (self.weights > 0).all():
             raise ValueError("expected means (K, d) and K positive weights")
         if target == "residual":
-            raise ValueError("a mixture predicts noise, data or velocity, and no residual")
+            raise ValueError("a mixture predicts noise, data, velocity or flow, and no residual")
         if not spread >= 0:
             raise ValueError(f"spread must not be negative, got {spread}")
         self.process, self.spread, self.target = process, spread, target
 
     def data(self, y: Tensor, alpha: float, sigma: float) -> Tensor:
-        """E[x_0 - mu | y] for y = x_t - mu (B, d); sigma > 0."""
+        """E[x_0 - mu | y] for y = x_t - mu (B, d); sigma > 0, or alpha = 0."""
+        if alpha == 0:  # y tells nothing
+            return (self.weights @ self.means).expand_as(y)
         variance = (alpha * self.spread) ** 2 + sigma**2
         # -|y - alpha m|^2 / (2 variance) without |y|^2, which no share depends on: one product.
         constant = self.weights.log() - self.means.square().sum(1) * (alpha**2 / (2 * variance))
@@ -57,6 +59,8 @@ class Mixture:
         """p_t over the plane (d = 2) up to a factor, (n, n): rows are y, columns x, both `axis`."""
         alpha, sigma = self.process.alpha(t), self.process.sigma(t)
         variance = (alpha * self.spread) ** 2 + sigma**2
+        if variance == 0:  # a point, as a bridge's end is, fills a pixel
+            variance = float(axis[1] - axis[0]) ** 2 / 4
         centres = mu + alpha * self.means
         # Isotropic Gaussians are products of one in x and one in y.
         across, up = ((axis[:, None] - centres[:, i]).square() / (-2 * variance) for i in (0, 1))
@@ -76,6 +80,8 @@ class Mixture:
         noise = (y - alpha * data) / sigma
         if self.target == "noise":
             return noise
+        if self.target == "flow":
+            return flow(data, noise, self.process.sigma_inf)
         return velocity(data, noise, alpha, sigma, self.process.sigma_inf)
 
 

@@ -85,7 +85,7 @@ class MixtureProblem(Problem):
         mixture, process = self.denoiser.network, self.process
         assert isinstance(mixture, Mixture)
         end = process.t_min if self.end is None else self.end
-        first, last = process.lam(process.T), process.lam(end)
+        first, last = process.lam(process.t_max), process.lam(end)
 
         def slope(lam: float, flat: np.ndarray) -> np.ndarray:
             t = process.time(min(max(lam, first), last))
@@ -94,7 +94,7 @@ class MixtureProblem(Problem):
             noise = (y - alpha * mixture.data(y, alpha, sigma)) / sigma
             return -math.exp(-lam) * noise.flatten().numpy()
 
-        u_T = (self.x_T - self.mu) / process.alpha(process.T)
+        u_T = (self.x_T - self.mu) / process.alpha(process.t_max)
         run = solve_ivp(
             slope, (first, last), u_T.flatten().numpy(), "DOP853", rtol=1e-12, atol=1e-13
         )
@@ -121,7 +121,9 @@ def mixture_problem(
     generator = torch.Generator().manual_seed(0)
     mu = torch.zeros(count, len(means[0]), dtype=torch.float64)
     noise = torch.randn(mu.shape, dtype=torch.float64, generator=generator)
-    return MixtureProblem("mixture", Denoiser(mixture), process, mu, process.prior(mu, noise))
+    # A prediction of noise tells nothing at T where alpha is 0: its runs begin at t_max.
+    x_T = process.prior(mu, noise, process.t_max)
+    return MixtureProblem("mixture", Denoiser(mixture), process, mu, x_T)
 
 
 def photo_problem(

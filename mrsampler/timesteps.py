@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from mrsampler.processes import Process
+from mrsampler.processes.base import half_log_snr
 
 
 class Node(NamedTuple):
@@ -25,8 +26,7 @@ def node(process: Process, t: float) -> Node:
     """The process at t; as process.alpha, sigma and lam have it, from one look at its schedule."""
     t = float(t)
     log_alpha, sigma = process.log_alpha(t), process.sigma(t)
-    lam = log_alpha - math.log(sigma) if sigma > 0 else math.inf
-    return Node(t, math.exp(log_alpha), sigma, lam)
+    return Node(t, math.exp(log_alpha), sigma, half_log_snr(log_alpha, sigma))
 
 
 DATA = Node(0.0, 1.0, 0.0, math.inf)
@@ -161,10 +161,13 @@ def timesteps(
     steps: int,
     spacing: str | Spacing = "uniform-lambda",
     *,
+    first: float | None = None,
     lambda_min: float = -math.inf,
     denoise_final: bool | None = None,
 ) -> list[Node]:
-    """The steps + 1 nodes of a run, from T down to where it ends.
+    """The steps + 1 nodes of a run, from `first`, or T, down to where it ends.
+
+    Where alpha_T is 0 the first step leads from there to t_max, and the spacing divides the rest.
 
     spacing        a name in SPACINGS, "karras:RHO", or a function like theirs
     lambda_min     the run starts no noisier than this lambda: for schedules whose lambda(T) is far
@@ -178,15 +181,18 @@ def timesteps(
     if steps < 1:
         raise ValueError(f"a run takes at least 1 step, got {steps}")
     to_data = process.lam(0.0) == math.inf if denoise_final is None else denoise_final
-    first = process.T
-    if not lambda_min <= process.lam(process.T):
+    first = process.T if first is None else first
+    if not lambda_min <= process.lam(first):
         if not lambda_min < process.lam(process.t_min):
             raise ValueError(f"lambda_min {lambda_min} leaves nothing of the process")
         first = process.time(lambda_min)
     place = _named(spacing) if isinstance(spacing, str) else spacing
-    times = place(Span(process, first, process.t_min, to_data), steps)
+    start = []
+    if process.lam(first) == -math.inf:
+        start, first, steps = [node(process, first)], process.t_max, steps - 1
+    times = place(Span(process, first, process.t_min, to_data), steps) if steps else []
     end = DATA if to_data else node(process, process.t_min)
-    nodes = [*(node(process, t) for t in times), end]
+    nodes = [*start, *(node(process, t) for t in times), end]
     if len(times) != steps or not _fall(nodes):
         raise ValueError(
             f"spacing {spacing!r} does not give {steps} times that fall from {first:g} "

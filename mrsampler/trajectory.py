@@ -133,7 +133,8 @@ def trajectory(
     nfe          the most network calls: a solver takes as many steps as they pay for
     spacing      a name in SPACINGS, "karras:RHO", a function like theirs, or the times themselves,
                  falling, from x_T's to the last
-    x_T          the start; process.prior(mu, noise, t) unless given, t the first time
+    x_T          the start; process.prior(mu, noise, t) unless given, t the first time: T, or t_max
+                 where alpha_T is 0 and the network predicts noise, which tells nothing there
     noise        noise(step_index, shape) -> standard normal tensor, for exact reproduction; index 0
                  is the draw behind x_T, index i that of step i. Otherwise drawn from `generator`,
                  or torch's own where that is None too.
@@ -160,11 +161,17 @@ def trajectory(
     if not isinstance(process, chosen.processes):
         names = " or ".join(kind.__name__ for kind in chosen.processes)
         raise ValueError(f"{solver} is defined on {names}, not on {process!r}")
-    if denoiser.target == "velocity" and process.sigma_inf == math.inf:
-        raise ValueError(f"{process!r} has no velocity to predict: its sigma_inf is infinite")
+    _check_target(denoiser, process)
     try:
         chosen.check_options(options)
-        nodes = _nodes(chosen, process, nfe, spacing, lambda_min, denoise_final)
+        told = denoiser.tells_data(process.alpha(process.T), process.sigma(process.T))
+        first = process.T if told else process.t_max
+        nodes = _nodes(chosen, process, nfe, spacing, first, lambda_min, denoise_final)
+        if not denoiser.tells_data(nodes[0].alpha, nodes[0].sigma):
+            raise ValueError(
+                f"starts where {denoiser.target} tells nothing of x_0: give times from "
+                f"{process.t_max:g} down"
+            )
     except ValueError as error:
         raise ValueError(f"{solver} {error}") from None
     to_data = nodes[-1].sigma == 0
@@ -172,7 +179,7 @@ def trajectory(
         # The step to sigma = 0 is of order 1: where it follows, the last before it may be of 2.
         options["final_order"] = 1 + to_data if lower_order_final else None
     if "budget" in chosen.given:
-        options["budget"] = nfe - to_data
+        options["budget"] = nfe - to_data - (nodes[0].alpha == 0)
 
     def draw(index: int) -> Tensor:
         if noise is not None:
@@ -189,21 +196,26 @@ def _nodes(
     process: Process,
     nfe: int,
     spacing: str | Spacing | Sequence[float],
+    first: float,
     lambda_min: float,
     denoise_final: bool | None,
 ) -> list[Node]:
-    """The grid of a run, as long as `nfe` pay for; only its ends matter to an adaptive solver."""
+    """The grid of a run, as long as `nfe` pay for; only its ends matter to an adaptive solver.
+
+    `first` is where a named spacing begins.
+    """
     if isinstance(spacing, str) or callable(spacing):
         to_data = process.lam(0.0) == math.inf if denoise_final is None else denoise_final
-        steps = solver.steps(nfe, to_data)
+        begins = process.lam(first) == lambda_min == -math.inf
+        steps = _affordable(solver, nfe, to_data, begins)
         if solver.own_nodes and (lambda_min > -math.inf or denoise_final is not None):
             raise ValueError("takes its own steps: it has no lambda_min and no denoise_final")
         if solver.own_nodes and steps > process.T:
             raise ValueError(f"has {process.T:g} unit steps, cannot take {steps}")
         if solver.adaptive:
-            steps = min(steps, 1 + to_data)
+            steps = min(steps, 1 + to_data + begins)
         nodes = timesteps(
-            process, steps, spacing, lambda_min=lambda_min, denoise_final=denoise_final
+            process, steps, spacing, first=first, lambda_min=lambda_min, denoise_final=denoise_final
         )
         if solver.own_nodes:
             nodes[0] = node(process, process.T)  # where it starts whatever the spacing
@@ -212,12 +224,32 @@ def _nodes(
     to_data = nodes[-1].sigma == 0
     if lambda_min > -math.inf:
         raise ValueError("starts at the first of its times: lambda_min is for a named spacing")
-    if solver.own_nodes or (solver.adaptive and len(nodes) - to_data > 2):
+    begins = nodes[0].alpha == 0
+    if solver.own_nodes or (solver.adaptive and len(nodes) - to_data - begins > 2):
         raise ValueError("takes its own steps, not those of a list of times")
-    if not solver.adaptive and len(nodes) - 1 > solver.steps(nfe, to_data):
-        cost = solver.cost(len(nodes) - 1, to_data)
+    if not solver.adaptive and len(nodes) - 1 > _affordable(solver, nfe, to_data, begins):
+        cost = begins + solver.cost(len(nodes) - 1 - begins, to_data)
         raise ValueError(f"needs {cost} evaluations for these times, got nfe={nfe}")
     return nodes
+
+
+def _affordable(solver: Solver, nfe: int, to_data: bool, begins: bool) -> int:
+    """The most steps that `nfe` pay for; one that `begins` where alpha is 0 costs a single one."""
+    if not begins:
+        return solver.steps(nfe, to_data)
+    if nfe == 1 and to_data:
+        return 1
+    return 1 + solver.steps(nfe - 1, to_data)
+
+
+def _check_target(denoiser: Denoiser, process: Process) -> None:
+    """Raises ValueError for a target that is not defined on the process."""
+    if denoiser.target == "velocity" and not process.circular:
+        raise ValueError(
+            f"{process!r} has no velocity to predict: its alpha and sigma are no circle"
+        )
+    if denoiser.target == "flow" and process.sigma_inf == math.inf:
+        raise ValueError(f"{process!r} has no flow to predict: its sigma_inf is infinite")
 
 
 def _check_tensors(mu: Tensor, x_T: Tensor | None) -> bool:
@@ -276,6 +308,14 @@ def _states(
     options: dict[str, Any],
     draw: Callable[[int], Tensor],
 ) -> Iterator[State]:
+    if nodes[0].alpha == 0:
+        begun = _begun(model, solver, y, nodes, draw)
+        yield begun
+        y, nodes = begun.y, nodes[1:]
+        if len(nodes) == 1:
+            return
+        yield from _states(model, solver, y, nodes, options, lambda index: draw(index + 1))
+        return
     if nodes[-1].sigma > 0 or solver.own_nodes:
         yield from solver.run(model, y, nodes, draw, **options)
         return
@@ -287,6 +327,22 @@ def _states(
             yield state
     predicted = model(y, last)
     yield State(predicted.data, nodes[-1], predicted)
+
+
+def _begun(
+    model: _Model, solver: Solver, y: Tensor, nodes: list[Node], draw: Callable[[int], Tensor]
+) -> State:
+    """The step from where alpha is 0 and lambda -inf: y = alpha D + sigma eps, whatever the solver.
+
+    eps is what y is made of there; where sigma is 0 as well, as at a bridge's end, and for a
+    stochastic solver, which keeps nothing of it, a new draw.
+    """
+    (start, end), predicted = nodes[:2], model(y, nodes[0])
+    following = end.alpha * predicted.data
+    if end.sigma > 0:
+        kept = start.sigma > 0 and not solver.stochastic
+        following.add_(y if kept else draw(1), alpha=end.sigma / (start.sigma if kept else 1.0))
+    return State(following, end, predicted)
 
 
 def sample(denoiser: Denoiser, mu: Tensor, **settings: Any) -> Tensor:

@@ -128,5 +128,5 @@ def test_every_shape_lies_where_the_page_looks(name):
 
 
 def test_a_mixture_that_is_asked_for_a_residual_says_what_it_predicts():
-    with pytest.raises(ValueError, match="noise, data or velocity, and no residual"):
+    with pytest.raises(ValueError, match="noise, data, velocity or flow, and no residual"):
         Mixture(MeanRevertingSDE(), torch.zeros(1, 2), target="residual")

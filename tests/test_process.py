@@ -477,7 +477,10 @@ def test_a_card_without_a_kind_is_of_the_mean_reverting_process():
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        ({"kind": "bridge"}, "unknown process 'bridge'; choose from mean-reverting, VP, VE"),
+        (
+            {"kind": "brigde"},
+            "unknown process 'brigde'; choose from mean-reverting, VP, VE, bridge, flow",
+        ),
         ({"kind": ["VP"]}, "unknown process"),
         ({"kind": "VE", "max_sigma": 1}, "the VE process takes no 'max_sigma', only: sigma_min"),
         ({"max_sigma": "wide"}, "the mean-reverting process cannot be made"),

@@ -28,7 +28,8 @@ DENSITIES = {
 ROUNDING = 1e-12
 
 
-# sigma is singular in t at VP's and VE's t = 0, as a square root: an order in t holds away from it.
+# Where sigma_0 is 0 it is singular in t as a square root, or t(lambda) is: an order in t holds away
+# from there.
 LAST_SHARE = 0.05
 
 
@@ -43,7 +44,7 @@ def error(problem: Problem, solver: str, nfe: int) -> float:
     """The RMSE at full order throughout, on the spacing that the solver's order is stated for."""
     spacing: str | list[float] = SOLVERS[solver].spacing
     if problem.end is not None:  # uniform-t down to there
-        first, steps = problem.process.T, SOLVERS[solver].steps(nfe)
+        first, steps = problem.process.t_max, SOLVERS[solver].steps(nfe)
         spacing = [first + (problem.end - first) * i / steps for i in range(steps + 1)]
     x = problem.sample(
         solver=solver, nfe=nfe, spacing=spacing, lower_order_final=False, denoise_final=False

@@ -9,6 +9,8 @@ alpha, sigma and lambda. lambda is half the log-SNR; it falls as t grows.
     MeanRevertingSDE    degraded image   exp(-int_0^t f)          sigma_inf sqrt(1 - alpha_t^2)
     VPSDE               0                exp(-1/2 int_0^t beta)   sqrt(1 - alpha_t^2)
     VESDE               0                1                        sqrt(sigma^2(t) - sigma^2(0))
+    GOUBridge           degraded image   (a - A^2/a) / (1 - A^2)  0 at both ends: see there
+    FlowMatching        mu, or 0         1 - t                    s t
 
 Times run from 0 (data) to T (noise). Functions take a float and return a float, or take a tensor
 and return a float64 tensor of its shape on its device; `drift` and `diffusion` take a float.
@@ -25,6 +27,8 @@ from pkgutil import iter_modules
 from typing import Any
 
 from mrsampler.processes.base import Parameter, Process, View
+from mrsampler.processes.bridge import GOUBridge
+from mrsampler.processes.flow import FlowMatching
 from mrsampler.processes.mean_reverting import MeanRevertingSDE
 from mrsampler.processes.ve import VESDE
 from mrsampler.processes.vp import VPSDE
@@ -33,6 +37,8 @@ __all__ = [
     "PROCESSES",
     "VESDE",
     "VPSDE",
+    "FlowMatching",
+    "GOUBridge",
     "MeanRevertingSDE",
     "Parameter",
     "Process",
@@ -43,11 +49,11 @@ __all__ = [
     "to_card",
 ]
 
-_FIRST = (MeanRevertingSDE, VPSDE, VESDE)
+_FIRST = (MeanRevertingSDE, VPSDE, VESDE, GOUBridge, FlowMatching)
 
 
 def _found() -> dict[str, type[Process]]:
-    """Those of all modules by their kind: the three that are named here, then the others."""
+    """Those of all modules by their kind: those that are named here, then the others."""
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
     found = [module.PROCESS for module in modules if hasattr(module, "PROCESS")]
     return {process.kind: process for process in dict.fromkeys((*_FIRST, *found))}

@@ -52,7 +52,9 @@ class Process(ABC):
     T          the largest time, where x is mu plus (almost) pure noise
     t_min      the smallest time with finite lambda that a solver steps to; above 0 where
                sigma_0 = 0, from where one last step to sigma = 0 can return the predicted x_0
-    sigma_inf  the standard deviation that x tends to as t grows
+    t_max      the largest time with finite lambda, where a spacing begins; below T where alpha_T
+               is 0: from T one first step leads there
+    sigma_inf  the standard deviation that x tends to as t grows, or the scale of the noise
 
     A class that is listed declares
 
@@ -71,6 +73,11 @@ class Process(ABC):
     anchored: ClassVar[bool]
     parameters: ClassVar[tuple[Parameter, ...]]
     view: ClassVar[View]
+    circular: ClassVar[bool] = False
+
+    @property
+    def t_max(self) -> float:
+        return self.T
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -110,11 +117,11 @@ class Process(ABC):
         return self.alpha(t), self.sigma(t)
 
     def lam(self, t: Time) -> Time:
-        """lambda_t = log(alpha_t / sigma_t), half the log-SNR; infinite where sigma_t = 0."""
-        log_alpha, sigma = self.log_alpha(t), self.sigma(t)
-        if isinstance(sigma, Tensor):
-            return log_alpha - sigma.log()
-        return log_alpha - math.log(sigma) if sigma > 0 else math.inf
+        """lambda_t = log(alpha_t / sigma_t), half the log-SNR.
+
+        Infinite where sigma_t = 0; -inf where alpha_t = 0, whatever sigma_t is.
+        """
+        return half_log_snr(self.log_alpha(t), self.sigma(t))
 
     def time(self, lam: Time) -> Time:
         """The exact inverse of `lam`. Raises ValueError outside [lam(T), lam(0)]."""
@@ -157,6 +164,16 @@ class Process(ABC):
 def elementwise(function: str, value: Time) -> Time:
     """exp, expm1, ... of a float or a tensor; math and torch have them by the same names."""
     return getattr(torch if isinstance(value, Tensor) else math, function)(value)
+
+
+def half_log_snr(log_alpha: Time, sigma: Time) -> Time:
+    """log(alpha / sigma), with both ends: -inf for alpha = 0, else inf for sigma = 0."""
+    if isinstance(log_alpha, Tensor):
+        assert isinstance(sigma, Tensor)
+        return torch.where(log_alpha == -math.inf, -math.inf, log_alpha - sigma.log())
+    if log_alpha == -math.inf:
+        return log_alpha
+    return log_alpha - math.log(sigma) if sigma > 0 else math.inf
 
 
 def softplus(x: float) -> float:

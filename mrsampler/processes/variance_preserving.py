@@ -57,6 +57,7 @@ class Table:
 class VariancePreserving(Process):
     """sigma = sigma_inf sqrt(1 - alpha^2), g^2 = 2 sigma_inf^2 f: the prior's variance is kept."""
 
+    circular = True
     _schedule: Schedule
 
     def log_alpha(self, t: Time) -> Time:
