@@ -97,7 +97,9 @@ def test_the_fields_are_the_density_and_the_score_of_each_moment():
     t, half = told["t"][10 * fields["every"]], fields["half"][10]
     for row, column in ((2, 3), (12, 9)):
         x = (torch.tensor([[column, row]]).double() + 0.5) * 2 * half / ACROSS - half
-        score = -some.mixture(x, some.anchor[:1], t)[0].numpy()  # up to a factor
+        y = x - some.anchor[:1]
+        alpha, sigma = some.process.alpha(t), some.process.sigma(t)
+        score = (alpha * some.mixture.data(y, alpha, sigma) - y)[0].numpy()  # up to a factor
         arrow = arrows[row, column]
         cosine = arrow @ score / np.linalg.norm(arrow) / np.linalg.norm(score)
         # An arrow is rounded to 1/127: within about a degree where it is not short.

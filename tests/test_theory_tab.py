@@ -12,7 +12,7 @@ import torch
 from chromium import ARTEFACTS, opened, served
 from playwright.sync_api import expect
 
-from mrsampler import SPACINGS, Denoiser, convergence, load, photo, sample
+from mrsampler import SPACINGS, Denoiser, GOUBridge, convergence, load, photo, sample
 from mrsampler.examples import examples
 from mrsampler.problem import photo_problem
 from mrsampler.ui import page as whole_page
@@ -79,7 +79,7 @@ def test_the_coefficients_shown_are_those_that_the_solver_uses(choice):
             process=process,
             solver=choice.solver,
             nfe=choice.nfe,
-            spacing=choice.spacing,
+            spacing=[node.t for node in choice.nodes],
             x_T=zero.clone(),
             noise=lambda step, shape: torch.zeros(shape),
             denoise_final=False,
@@ -122,8 +122,8 @@ def test_the_bars_are_in_the_colour_of_the_prediction():
         assert first["marker"]["color"] == colour
 
 
-def test_the_three_sdes_of_the_text_are_those_of_the_code():
-    (mean_reverting, vp, ve), t, d = PROCESSES.values(), 0.3, 1e-6
+def test_the_five_sdes_of_the_text_are_those_of_the_code():
+    (mean_reverting, vp, ve, bridge, flow), t, d = PROCESSES.values(), 0.3, 1e-6
     beta = 0.1 + t * (20 - 0.1)
     assert mean_reverting.diffusion(30.5) == pytest.approx(
         (mean_reverting.sigma_inf * math.sqrt(2 * mean_reverting.drift(30.5))) ** 2
@@ -131,8 +131,21 @@ def test_the_three_sdes_of_the_text_are_those_of_the_code():
     assert (vp.drift(t), vp.diffusion(t)) == pytest.approx((beta / 2, beta))
     slope = (ve.sigma(t + d) ** 2 - ve.sigma(t - d) ** 2) / (2 * d)
     assert (ve.drift(t), ve.diffusion(t)) == pytest.approx((0, slope), rel=1e-6)
+    left = -math.log(mean_reverting.eps) * (1 - 0.5)  # of a constant theta, half way
+    constant = GOUBridge(schedule="constant")
+    theta = -math.log(constant.eps) / 100
+    assert constant.drift(50) == pytest.approx(theta / math.tanh(left))
+    assert bridge.diffusion(50.5) == pytest.approx(
+        2 * bridge.sigma_inf**2 * bridge._free.rate(50.5)
+    )
+    assert (flow.drift(t), flow.diffusion(t)) == pytest.approx(
+        (1 / (1 - t), 2 * flow.scale**2 * t / (1 - t))
+    )
     first = theory.sections()[0]
-    for name in ("mean-reverting", "variance-preserving", "variance-exploding"):
+    for name in (
+        *("mean-reverting", "variance-preserving", "variance-exploding"),
+        *("GOU bridge", "flow matching"),
+    ):
         assert f"**{name}** SDE" in first
 
 

@@ -31,7 +31,7 @@ class FlowMatching(Process):
             "scale", float, 1.0, "σ at the end", "the standard deviation of the noise", low=0
         ),
     )
-    view = View(extent=1.8, settings={"scale": 0.8})
+    view = View(extent=1.8, settings={"scale": 0.6})
 
     T = 1.0
     t_min = 1e-3

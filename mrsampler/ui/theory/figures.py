@@ -55,8 +55,8 @@ class Choice:
 
     @property
     def nodes(self) -> list[Node]:
-        """The times of its steps, from T to t_min."""
-        return timesteps(PROCESSES[self.process], self.nfe, self.spacing, denoise_final=False)
+        """The times of its steps, from t_max to t_min."""
+        return _placed(PROCESSES[self.process], self.nfe, self.spacing)
 
     def table(self, prediction: Parameterisation) -> list[Coefficients]:
         """The coefficients of each step, the last at order 1."""
@@ -67,6 +67,11 @@ class Choice:
         ]
 
 
+def _placed(process: Process, steps: int, spacing: str) -> list[Node]:
+    """Where lambda is finite: the rest of a run is exact."""
+    return timesteps(process, steps, spacing, first=process.t_max, denoise_final=False)
+
+
 Plot = tuple[dict[str, Any], str]
 """A figure, and a sentence that says what it shows in numbers."""
 
@@ -74,7 +79,7 @@ Plot = tuple[dict[str, Any], str]
 def schedule(choice: Choice) -> Plot:
     """alpha, sigma and lambda against t."""
     process = PROCESSES[choice.process]
-    times = torch.linspace(process.t_min, process.T, 101, dtype=torch.float64)
+    times = torch.linspace(process.t_min, process.t_max, 101, dtype=torch.float64)
     alpha, sigma, lam = (f(times) for f in (process.alpha, process.sigma, process.lam))
     x = _short(times.tolist())
     traces = [
@@ -95,9 +100,9 @@ def schedule(choice: Choice) -> Plot:
         annotations=notes,
     )
     sentence = (
-        f"From t = 0 to {process.T:g}: \u03b1 from {alpha[0]:.4g} to {alpha[-1]:.3g}, \u03c3 from "
-        f"{sigma[0]:.2g} to {sigma[-1]:.3g}, \u03bb from {_number(lam[0].item(), '.2f')} to "
-        f"{_number(lam[-1].item(), '.2f')}."
+        f"From t = 0 to {process.t_max:g}: \u03b1 from {alpha[0]:.4g} to {alpha[-1]:.3g}, "
+        f"\u03c3 from {sigma[0]:.2g} to {sigma[-1]:.3g}, "
+        f"\u03bb from {_number(lam[0].item(), '.2f')} to {_number(lam[-1].item(), '.2f')}."
     )
     return figure, sentence
 
@@ -110,7 +115,8 @@ def paths(choice: Choice) -> Plot:
     denoiser = Denoiser(Mixture(process, means, spread=0.05))
     generator = torch.Generator().manual_seed(3)
     mu = torch.full((12, 1), anchor, dtype=torch.float64)
-    x_T = process.prior(mu, torch.linspace(-1.8, 1.8, 12, dtype=torch.float64)[:, None])
+    spread = torch.linspace(-1.8, 1.8, 12, dtype=torch.float64)[:, None]
+    x_T = process.prior(mu, spread, process.t_max)
     traces = []
     for solver, colour, label in (
         ("mrs-sde-d-2", GREY, "reverse-time SDE"),
@@ -188,7 +194,7 @@ def spacings(choice: Choice) -> Plot:
     process, names = PROCESSES[choice.process], list(SPACINGS)
     traces = []
     for row, name in enumerate(names):
-        nodes = timesteps(process, choice.nfe, name, denoise_final=False)
+        nodes = _placed(process, choice.nfe, name)
         own = name == choice.spacing
         for axis, values in (("x", [n.t for n in nodes]), ("x2", [n.lam for n in nodes])):
             marker = {"size": 8 if own else 6, "color": BLUE if own else GREY}
