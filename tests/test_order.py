@@ -51,8 +51,9 @@ def test_the_solutions_are_those_of_the_closed_form_on_a_gaussian(problems):
             return (process.alpha(t) * spread) ** 2 + process.sigma(t) ** 2
 
         m, t = torch.tensor(mean, dtype=torch.float64), process.t_min
-        ratio = (variance(t) / variance(process.T)) ** 0.5
-        expected = process.alpha(t) * m + ratio * (problem.x_T - process.alpha(process.T) * m)
+        ratio = (variance(t) / variance(process.t_max)) ** 0.5
+        start = problem.x_T - process.alpha(process.t_max) * m
+        expected = process.alpha(t) * m + ratio * start
         torch.testing.assert_close(problem.solution, expected, rtol=0, atol=1e-10)
 
 

@@ -726,9 +726,15 @@ def _starts() -> str:
     anchored = [p.label for p in PROCESSES.values() if p.anchored]
     others = [p.label for p in PROCESSES.values() if not p.anchored]
     return (
-        f"Particles start about \u03bc, which you can drag, with {' and '.join(anchored)}; "
-        f"about the origin with {' and '.join(others)}."
+        f"Particles start about \u03bc, which you can drag, with {_listed(anchored)}; "
+        f"about the origin with {_listed(others)}."
     )
+
+
+def _listed(names: list[str]) -> str:
+    """In a sentence: "a, b and c"."""
+    *rest, last = names
+    return f"{', '.join(rest)} and {last}" if rest else last
 
 
 def _knobs(process: Process) -> tuple[list[Any], gr.Column]:
