@@ -148,10 +148,33 @@ class Restorer:
         estimate = self._degraded(image) + told["estimate"]
         return Reading(estimate, told["spread"], self.denoiser.network.basis)  # type: ignore[attr-defined]
 
+    def check_task(self, task: str) -> None:
+        """Raises ValueError for a task that the network does not know."""
+        if task not in self.tasks:
+            known = ", ".join(self.tasks)
+            name = self.checkpoint.name
+            raise ValueError(
+                f"{name} does not know the task {str(task)[:80]!r}; choose from {known}"
+            )
+
+    def check(self, task: str, **settings: Any) -> None:
+        """Raises ValueError for a run, as of `trajectory`, that cannot be made."""
+        self.check_task(task)
+        # Made, and not asked for a step.
+        trajectory(
+            self.denoiser, torch.zeros(1, 3, 32, 32), process=self.process, **self._timed(settings)
+        )
+
+    def _timed(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """With the fitted times for "optimised"."""
+        if settings.get("spacing") != OPTIMISED:
+            return settings
+        solver, nfe = settings.get("solver", DEFAULT_SOLVER), settings.get("nfe", DEFAULT_NFE)
+        return settings | {"spacing": self.optimised(solver, nfe)}
+
     def _told(self, image: Tensor, task: str) -> dict[str, Any]:
         """The conditioning, of what it can be made of."""
-        if task not in self.tasks:
-            raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
+        self.check_task(task)
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
         return self.conditioning(image, task)
@@ -167,9 +190,7 @@ class Restorer:
         on_tile: Callable[[float], None] = lambda spent: None,
         **settings: Any,
     ) -> Iterator[Step]:
-        if settings.get("spacing") == OPTIMISED:
-            solver, nfe = settings.get("solver", DEFAULT_SOLVER), settings.get("nfe", DEFAULT_NFE)
-            settings["spacing"] = self.optimised(solver, nfe)
+        settings = self._timed(settings)
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = self._degraded(image)

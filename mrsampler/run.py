@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from mrsampler import checkpoints
-from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.restorer import OPTIMISED
 from mrsampler.size import OWN, WORKING_SIDE
@@ -27,7 +26,7 @@ from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
 FAILURES = (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError)
 """What a run may raise that a reader is told in a sentence."""
 
-CLEAN, DONE = "clean", "done"
+CLEAN, DAMAGED = "clean", "done"
 """What a photo is: clean, so that it is damaged first, or damaged already."""
 
 
@@ -109,19 +108,20 @@ def _range(low: float, high: float) -> str:
     return f"from {low:.16g}" + (f" to {high:.16g}" if high < math.inf else "")
 
 
-class Name(NamedTuple):
-    """One of the names that `known` gives."""
+class OneOf(NamedTuple):
+    """One of those that `known` gives, or its text."""
 
-    known: Callable[[], Collection[str]]
+    known: Callable[[], Collection[Any]]
 
     @property
     def wanted(self) -> str:
-        return f"one of {', '.join(self.known())}"
+        return f"one of {', '.join(map(str, self.known()))}"
 
-    def __call__(self, value: Any) -> str:
-        if not isinstance(value, str) or value not in self.known():
-            raise ValueError
-        return value
+    def __call__(self, value: Any) -> Any:
+        for known in self.known():
+            if value in (known, str(known)):
+                return known
+        raise ValueError
 
 
 class Text(NamedTuple):
@@ -151,7 +151,10 @@ class Size(NamedTuple):
 class Spacing(NamedTuple):
     """A name in SPACINGS, OPTIMISED, "karras:RHO", or the falling times, as in "100,60,30,0"."""
 
-    wanted = f"one of {', '.join((OPTIMISED, *SPACINGS, 'karras:RHO'))}, or times as in 100,60,30,0"
+    @property
+    def wanted(self) -> str:
+        names = ", ".join((OPTIMISED, *SPACINGS, "karras:RHO"))
+        return f"one of {names}, or times as in 100,60,30,0"
 
     def __call__(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -182,6 +185,18 @@ class Setting:
             sentence = f"{self.name} must be {self.kind.wanted}; got {cut(value)}."
             raise RefusedError(sentence) from None
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the most of a number."""
+        assert isinstance(self.kind, Number | Whole)
+        return self.kind.low, self.kind.high
+
+    @property
+    def known(self) -> Collection[Any]:
+        """Those of which it is one."""
+        assert isinstance(self.kind, OneOf)
+        return self.kind.known()
+
     def within(self, kind: Kind) -> Setting:
         """The same where less is offered."""
         return replace(self, kind=kind)
@@ -204,8 +219,8 @@ class Run:
 
     photo: str = _setting("", Text("a file's name"), "Photo", "The photo to restore.")
     damage: str = _setting(
-        DONE,
-        Name(lambda: (CLEAN, DONE)),
+        DAMAGED,
+        OneOf(lambda: (CLEAN, DAMAGED)),
         "The photo is",
         "Only a clean one has a truth to score by.",
     )
@@ -213,7 +228,7 @@ class Run:
     severity: float = _setting(0.5, Number(0, 1), "Severity", "Higher: more damage.")
     solver: str = _setting(
         DEFAULT_SOLVER,
-        Name(lambda: SOLVERS),
+        OneOf(lambda: SOLVERS),
         "Sampler",
         "SDE adds fresh noise at every step, ODE none.",
     )
@@ -228,7 +243,7 @@ class Run:
     )
     baseline: str = _setting(
         "posterior",
-        Name(lambda: SOLVERS),
+        OneOf(lambda: SOLVERS),
         "Baseline",
         "Races it from the same x_T on the same network.",
     )
@@ -297,18 +312,26 @@ class Run:
         return urlencode(values)
 
     @classmethod
-    def from_query(cls, query: Mapping[str, str], otherwise: Run) -> tuple[Run, list[str]]:
-        """What a link asks for, and each part of it, as NAME=VALUE, that no run can be.
+    def from_query(
+        cls,
+        query: Mapping[str, str],
+        otherwise: Run,
+        offered: Callable[[Run], Mapping[str, Setting]] = lambda asked: SETTINGS,
+    ) -> tuple[Run, list[str]]:
+        """What a link asks for, and each part of it, as NAME=VALUE, that it may not.
 
-        What is missing or refused is as in `otherwise`.
+        What is missing or refused is as in `otherwise`; `offered` has the settings that can be
+        asked for, with those before as they are by then.
         """
+        given = {OLD_NAMES.get(key, key): (key, text) for key, text in query.items()}
         asked, refused = otherwise, []
-        for key, text in query.items():
-            name = OLD_NAMES.get(key, key)
-            if name not in LINKED:
+        for name in LINKED:
+            if name not in given:
                 continue
+            key, text = given[name]
             try:
-                asked = replace(asked, **{name: _example(text) if name == "photo" else text})
+                value = _example(text) if name == "photo" else offered(asked)[name].check(text)
+                asked = cls(**(asked.to_json() | {name: value}))
             except RefusedError:
                 refused.append(f"{key}={text[:80]}")
         return asked, refused
@@ -365,6 +388,9 @@ LINKED = tuple(name for name in SETTINGS if name != "device")
 
 OLD_NAMES = {"sampler": "solver", "side": "size"}
 """What links of before call them."""
+
+LINK_KEYS = {*LINKED, *OLD_NAMES}
+"""What the query of a link may hold."""
 
 OPTIONS = ("task", "severity", "solver", "nfe", "spacing", "seed", "size", "checkpoint", "device")
 SILENT = ("device",)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrsampler.cli import files, loading, options
 from mrsampler.cli.errors import CommandError, reason
-from mrsampler.run import CLEAN, DONE, FAILURES, Run
+from mrsampler.run import CLEAN, DAMAGED, FAILURES, Run
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,9 +51,8 @@ def add(commands: Any) -> None:
     options.add(
         command,
         "size",
-        ": what is a matter of pixels (noise, JPEG) by tiles, the rest within 512. With a number of "
-        "pixels a larger photo is restored scaled down to it; results always are of the photo's "
-        "size",
+        ": what is a matter of pixels (noise, JPEG) by tiles, the rest within 512. With a number "
+        "a larger photo is restored scaled down to that; results always are of the photo's size",
         metavar="PIXELS",
     )
     options.add_device(command)
@@ -170,7 +169,7 @@ class _CannotWriteError(CommandError):
 
 
 def _job(args: argparse.Namespace) -> _Job:
-    asked = replace(options.run(args), damage=DONE if args.severity is None else CLEAN)
+    asked = replace(options.run(args), damage=DAMAGED if args.severity is None else CLEAN)
     finer = dict(args.set or ())
     restorer = loading.load(args, asked.task, **(asked.sampler | finer))
     return _Job(restorer, asked, finer)

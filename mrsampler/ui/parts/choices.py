@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mrsampler import checkpoints, hub
+from mrsampler.examples import examples
 from mrsampler.processes import Process
 from mrsampler.restorer import OPTIMISED, Restorer
+from mrsampler.run import CLEAN, DAMAGED, Run
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.timesteps import SPACINGS
 
@@ -16,6 +18,23 @@ from mrsampler.timesteps import SPACINGS
 SAMPLER, NFE = "mrs-ode-d-2", 8
 BASELINE, BASELINE_NFE = "posterior", 100
 LARGEST_SIDES = (256, 384, 512)
+
+
+def opening(example: int = 0) -> Run:
+    """The run with which the page opens, of an example photo."""
+    photo = examples()[example]
+    return Run(
+        photo=f"assets/examples/{photo.file}",
+        damage=DAMAGED if photo.damaged else CLEAN,
+        task=photo.task,
+        severity=photo.severity,
+        solver=SAMPLER,
+        nfe=NFE,
+        spacing=OPTIMISED,
+        baseline=BASELINE,
+        baseline_nfe=BASELINE_NFE,
+    )
+
 
 USUAL_SPACINGS = (OPTIMISED, "blend")
 """The first of them that a run can take is its default."""

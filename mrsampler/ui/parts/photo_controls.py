@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +13,12 @@ from mrsampler import photo
 from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.photo import Photo, PhotoError
+from mrsampler.run import CLEAN, DAMAGED, SETTINGS, Run, Setting
+from mrsampler.ui import session
 from mrsampler.ui.parts.components import photo_drop, web
 from mrsampler.ui.parts.examples import example_photo, thumbnails
 from mrsampler.ui.parts.files import uploaded
-
-CLEAN, DAMAGED = "clean: damage it for me", "already damaged"
+from mrsampler.ui.parts.settings import slider
 
 
 class Given(NamedTuple):
@@ -28,10 +31,16 @@ class Given(NamedTuple):
     example: gr.State
     drop: gr.HTML
     row: gr.HTML
-    mode: gr.Radio
+    damage: gr.Radio
     task: gr.Dropdown
     severity: gr.Slider
     picked: tuple[Any, ...]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The controls by the names of what they give."""
+        names = ("example", "damage", "task", "severity")
+        return {"upload": self.drop} | {name: getattr(self, name) for name in names}
 
 
 def controls() -> Given:
@@ -40,22 +49,16 @@ def controls() -> Given:
     example = gr.State(0)
     drop = photo_drop()
     row = gr.HTML(value=thumbnails(), picked=0, **web("parts/examples", "pick"))
-    mode = gr.Radio(
-        [CLEAN, DAMAGED],
+    damage = gr.Radio(
+        [("clean: damage it for me", CLEAN), ("already damaged", DAMAGED)],
         value=CLEAN,
-        label="The photo is",
-        info="Only a clean one has a truth to score by.",
+        label=SETTINGS["damage"].label,
+        info=SETTINGS["damage"].help,
     )
-    task = gr.Dropdown(list(TASKS), value=first.task, label="Task", info="Which damage to undo.")
-    severity = gr.Slider(
-        0,
-        1,
-        first.severity,
-        step=0.05,
-        label="Severity",
-        info="To the right: more damage.",
-        buttons=[],
+    task = gr.Dropdown(
+        list(TASKS), value=first.task, label=SETTINGS["task"].label, info=SETTINGS["task"].help
     )
+    severity = slider(SETTINGS["severity"], first.severity, 0.05)
     quietly: dict[str, Any] = {
         "queue": False,
         "api_visibility": "private",
@@ -63,11 +66,13 @@ def controls() -> Given:
         "show_progress_on": example,  # of nothing that is seen: see `restore.build`
     }
     picked = (
-        row.pick(_pick, None, [example, drop, task, severity, mode], **quietly),
-        drop.photo(lambda: DAMAGED, None, mode, **quietly),
+        row.pick(_pick, None, [example, drop, task, severity, damage], **quietly),
+        drop.photo(lambda: DAMAGED, None, damage, **quietly),
     )
-    mode.change(lambda chosen: gr.update(interactive=chosen == CLEAN), mode, severity, **quietly)
-    return Given(example, drop, row, mode, task, severity, picked)
+    damage.change(
+        lambda chosen: gr.update(interactive=chosen == CLEAN), damage, severity, **quietly
+    )
+    return Given(example, drop, row, damage, task, severity, picked)
 
 
 def unfold(tab: str, what: str) -> None:
@@ -94,16 +99,33 @@ def read(example: int, upload: Any) -> Photo:
         ) from None
 
 
-def name(example: int, upload: Any) -> str:
-    """The file's name, which for an upload is its owner's."""
-    return Path(upload["path"]).name if upload else examples()[example].file
+def file(example: int, upload: Any) -> str:
+    """The file under the name that its owner knows."""
+    if upload:
+        return Path(upload["path"]).name
+    return f"assets/examples/{examples()[example].file}"
 
 
-def whole(value: Any, name: str, low: int, high: int) -> int:
-    """A whole number that a visitor gave. Raises gr.Error for another, or outside [low, high]."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not known or not low <= value <= high or value != int(value):
-        raise gr.Error(
-            f"{name} must be a whole number from {low} to {high}.", print_exception=False
-        )
-    return int(value)
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What is refused inside is said on the page."""
+    try:
+        yield
+    except gr.Error:  # a ValueError, too
+        raise
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def described(values: Mapping[str, Any], **offered: Setting) -> Run:
+    """The run of the controls' values by name, of which some may be offered narrower.
+
+    Raises gr.Error with a sentence for what no run can be.
+    """
+    known = {name: value for name, value in values.items() if name in SETTINGS}
+    known["photo"] = file(values["example"], values["upload"])
+    known["device"] = session.device or "auto"
+    with refusals():
+        for name, setting in offered.items():
+            known[name] = setting.check(known[name])
+        return Run(**known)
