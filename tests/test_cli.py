@@ -720,7 +720,7 @@ def test_a_checkpoint_of_ones_own_has_the_tasks_that_are_said(own, capsys):
         assert cli.main([*run, "--task", task, "--out", f"{task}.png"]) == 0
     capsys.readouterr()
     line = refused(capsys, *run, "--task", "snowy")
-    assert "unknown task 'snowy'; choose from rainy, my-own" in line
+    assert "does not know the task 'snowy'; choose from rainy, my-own" in line
 
 
 def test_a_network_of_ones_own_that_takes_contexts_restores_with_their_encoder(here, capsys):
