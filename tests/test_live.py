@@ -432,7 +432,6 @@ def test_a_baseline_runs_on_its_own_usual_spacing():
         ({"baseline": "langevin"}, "baseline must be one of"),
         ({"baseline": "heun", "baseline_nfe": 1}, "baseline_nfe must be a whole number from 2"),
         ({"spacing": "karras:5"}, "spacing must be one of uniform-lambda"),
-        ({"task": "rainy"}, "test does not know the task 'rainy'; choose from noisy"),
     ],
 )
 def test_what_the_page_does_not_offer_gets_a_sentence(settings, sentence):

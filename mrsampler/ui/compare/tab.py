@@ -462,7 +462,7 @@ def build(page: gr.Blocks) -> None:
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="compare-rail", scale=0, min_width=0):
             with gr.Column(elem_id="compare-knobs"):
-                photo = given.controls()
+                photo = given.controls("compare")
                 solvers = gr.HTML(
                     list(SOLVERS),
                     groups=choices.solvers(restorer.process),

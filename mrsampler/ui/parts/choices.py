@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mrsampler import checkpoints, hub
+from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.processes import Process
 from mrsampler.restorer import OPTIMISED, Restorer
-from mrsampler.run import CLEAN, DAMAGED, Run
+from mrsampler.run import CLEAN, DAMAGED, SETTINGS, Run
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.timesteps import SPACINGS
 
@@ -115,11 +116,22 @@ def _target(checkpoint: str) -> str:
     return checkpoints.read_card(checkpoint).get("target", "something unknown")
 
 
-def task_info(restorer: Restorer) -> str:
-    """What the task's name is for, with a checkpoint."""
-    if restorer.task_note is None:
-        return "Which damage to undo."
-    return f"Which damage to make of a clean photo. What to undo is {restorer.task_note}."
+def tasks(restorer: Restorer) -> dict[str, Any]:
+    """The menu of tasks: one that the network does not know is grey, with the reason."""
+    options = [_task(restorer, task) for task in TASKS]
+    info = SETTINGS["task"].help
+    if restorer.task_note is not None:
+        info = f"Which damage to make of a clean photo. What to undo is {restorer.task_note}."
+    return {"groups": [{"heading": "", "options": options}], "info": info}
+
+
+def _task(restorer: Restorer, task: str) -> dict[str, Any]:
+    option = {"value": task, "label": task, "text": task}
+    if task in restorer.tasks:
+        return option
+    name = restorer.checkpoint.name
+    detail = f"{name} does not know this task: choose another, or another network."
+    return option | {"text": f"{task}: {name} does not know it", "detail": detail, "disabled": True}
 
 
 def bounds(name: str, process: Process) -> tuple[int, int]:

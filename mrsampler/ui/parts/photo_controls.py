@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from mrsampler import photo
+from mrsampler import checkpoints, photo
 from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.photo import Photo, PhotoError
-from mrsampler.run import CLEAN, DAMAGED, SETTINGS, Run, Setting
+from mrsampler.run import CLEAN, DAMAGED, SETTINGS, OneOf, Run, Setting
 from mrsampler.ui import session
-from mrsampler.ui.parts.components import photo_drop, web
+from mrsampler.ui.parts import choices
+from mrsampler.ui.parts.components import menu, photo_drop, web
 from mrsampler.ui.parts.examples import example_photo, thumbnails
 from mrsampler.ui.parts.files import uploaded
 from mrsampler.ui.parts.settings import slider
+
+_asked = itertools.count()
 
 
 class Given(NamedTuple):
@@ -32,7 +36,7 @@ class Given(NamedTuple):
     drop: gr.HTML
     row: gr.HTML
     damage: gr.Radio
-    task: gr.Dropdown
+    task: gr.HTML
     severity: gr.Slider
     picked: tuple[Any, ...]
 
@@ -43,8 +47,8 @@ class Given(NamedTuple):
         return {"upload": self.drop} | {name: getattr(self, name) for name in names}
 
 
-def controls() -> Given:
-    """Lays them out, inside a Blocks context, wired to each other."""
+def controls(tab: str = "") -> Given:
+    """Lays them out, inside a Blocks context, wired to each other, on the tab of that name."""
     first = examples()[0]
     example = gr.State(0)
     drop = photo_drop()
@@ -55,8 +59,13 @@ def controls() -> Given:
         label=SETTINGS["damage"].label,
         info=SETTINGS["damage"].help,
     )
-    task = gr.Dropdown(
-        list(TASKS), value=first.task, label=SETTINGS["task"].label, info=SETTINGS["task"].help
+    task = menu(
+        SETTINGS["task"].label,
+        value=first.task,
+        name=f"{tab} task".strip(),
+        asked=first.task,
+        keeps=True,  # the photo's damage stays what it is, whichever network is chosen
+        **choices.tasks(session.load(checkpoints.DEFAULT)),
     )
     severity = slider(SETTINGS["severity"], first.severity, 0.05)
     quietly: dict[str, Any] = {
@@ -80,10 +89,16 @@ def unfold(tab: str, what: str) -> None:
     gr.HTML(tab=f"#{tab}", what=what, elem_classes="unfolds", **web("parts/unfold"))
 
 
-def _pick(event: gr.EventData) -> tuple[int, None, str, float, str]:
+def _pick(event: gr.EventData) -> tuple[int, None, Any, float, str]:
     index = int(event.index)
-    example = examples()[index]
-    return index, None, example.task, example.severity, DAMAGED if example.damaged else CLEAN
+    example = choices.opening(index)
+    return index, None, task_asked(example.task), example.severity, example.damage
+
+
+def task_asked(task: str) -> Any:
+    """The update with which the menu of tasks picks one."""
+    # With the value, too: the preview that follows may be asked for before the browser has set it.
+    return gr.update(value=task, asked=[task, next(_asked)])
 
 
 def read(example: int, upload: Any) -> Photo:
@@ -125,6 +140,7 @@ def described(values: Mapping[str, Any], **offered: Setting) -> Run:
     known = {name: value for name, value in values.items() if name in SETTINGS}
     known["photo"] = file(values["example"], values["upload"])
     known["device"] = session.device or "auto"
+    offered = {"task": SETTINGS["task"].within(OneOf(lambda: TASKS))} | offered
     with refusals():
         for name, setting in offered.items():
             known[name] = setting.check(known[name])

@@ -46,8 +46,7 @@ def offered(restorer: Restorer, asked: Run) -> dict[str, Setting]:
 
 
 def checked(restorer: Restorer, asked: Run) -> Run:
-    """A run that the page offers. Raises RefusedError for another."""
-    restorer.check_task(asked.task)
+    """A run whose samplers the page offers. Raises RefusedError for others."""
     settings = offered(restorer, asked)
     for name in ("solver", "nfe", "baseline", "baseline_nfe"):
         settings[name].check(getattr(asked, name))
@@ -123,7 +122,7 @@ def settled(
         gr.update(**second),
         gr.update(**spacing_menu(restorer, sampler, nfe)),
         after,
-        gr.update(info=choices.task_info(restorer)),
+        gr.update(**choices.tasks(restorer)),
     )
 
 

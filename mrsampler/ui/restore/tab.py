@@ -120,6 +120,7 @@ def run(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[Any, ...]
                 yield update | pictures | {"state": "waiting", "say": far.says}, *nothing
                 pictures = {}
             with given.refusals():
+                load(checkpoint).check_task(asked.task)
                 asked = checked(load(checkpoint), asked)
             entrants = samplers.entrants(asked)
             kept = RunResult(
@@ -382,6 +383,7 @@ def _linked(controls: Sequence[str], request: gr.Request) -> list[Any]:
     updates = asked.to_json() | {
         "example": example,
         "row": gr.update(picked=example),
+        "task": given.task_asked(asked.task),
         "solver": gr.update(**sampler_menu(restorer, *sampler), asked=asked.solver),
         "baseline": gr.update(**baseline_menu(restorer, *baseline), asked=asked.baseline),
         "spacing": gr.update(**spacing_menu(restorer, *sampler), asked=asked.spacing),
@@ -424,7 +426,7 @@ def build(page: gr.Blocks) -> None:
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
             with gr.Column(elem_id="knobs"):
-                photo = given.controls()
+                photo = given.controls("restore")
                 solver = menu_of(
                     SETTINGS["solver"],
                     opening.solver,

@@ -203,7 +203,7 @@ def build(page: gr.Blocks) -> None:
     with gr.Row(elem_id="stability"):
         with gr.Column(elem_id="stability-rail", scale=0, min_width=0):
             with gr.Column(elem_id="stability-knobs"):
-                photo = given.controls()
+                photo = given.controls("stability")
                 solver = gr.Dropdown(
                     list(SOLVERS),
                     value=SOLVER,
