@@ -347,7 +347,7 @@ def test_stop_ends_before_the_next_step_and_keeps_what_is_there(network):
 def test_a_preview_that_comes_late_leaves_the_sheet_of_the_run_alone(network):
     updates = compare.run(settings(), VISITOR)
     next(updates)
-    assert compare.preview(settings()) == (gr.skip(), gr.skip(), VISITOR)
+    assert compare.preview(settings(), VISITOR) == (gr.skip(), gr.skip())
     list(updates)
     assert len(compare.CACHE.grid("ann").rows()) == 4, "what is downloaded"
 
@@ -383,7 +383,7 @@ def test_where_all_fail_the_sheet_says_so_and_the_next_run_tries_again(network):
 
 
 def test_without_a_truth_there_are_pictures_and_seconds(network):
-    last = filled(mode=given.DAMAGED)[-1]
+    last = filled(damage=given.DAMAGED)[-1]
     assert last["input"] is None and last["pictures"]["truth"] is None
     assert all(c["psnr"] is None and c["picture"] for c in last["cells"])
 
@@ -417,7 +417,7 @@ def test_a_full_line_refuses_a_new_sheet_and_lets_one_that_has_begun_go_on(netwo
     updates = compare.run(settings(), VISITOR)
     next(updates)
     with pytest.raises(gr.Error, match="The line is full"):
-        list(compare.run(SimpleNamespace(session_hash="bob"), *settings()))
+        list(compare.run(settings(), SimpleNamespace(session_hash="bob")))
     assert list(updates)[-1][0]["state"] == "finished"
 
 

@@ -13,7 +13,6 @@ from mrsampler import Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.degradations import TASKS
 from mrsampler.restorer import Restorer
-from mrsampler.run import Run
 from mrsampler.ui import api, session
 from mrsampler.ui.compare import tab as compare
 from mrsampler.ui.parts import choices

@@ -117,14 +117,13 @@ def asked(visitor: str, values: dict[str, Any]) -> Asked:
     spacings = SETTINGS["spacing"].within(OneOf(lambda: (USUAL, FITTED, *SPACINGS)))
     with given.refusals():
         spacing = spacings.check(values["spacing"])
-    run = given.described(
+    source, run = given.read_run(
         {name: value for name, value in values.items() if name != "spacing"}, size=LARGEST_SIDE
     )
     restorer = load(run.checkpoint)
     chosen = _solvers(restorer, values["solvers"])
     counts = _nfes(values["nfes"])
     cells = plan(restorer, [name for name in chosen if name], counts, spacing)
-    source = given.read(values["example"], values["upload"])
     with given.refusals():
         restorer.check_task(run.task)
     shown = subject(source.within(int(run.size)), run)

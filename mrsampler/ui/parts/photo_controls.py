@@ -132,11 +132,12 @@ def refusals() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def described(values: Mapping[str, Any], **offered: Setting) -> Run:
-    """The run of the controls' values by name, of which some may be offered narrower.
+def read_run(values: Mapping[str, Any], **offered: Setting) -> tuple[Photo, Run]:
+    """The photo and the run of the controls' values by name, some of them offered narrower.
 
     Raises gr.Error with a sentence for what no run can be.
     """
+    source = read(values["example"], values["upload"])
     known = {name: value for name, value in values.items() if name in SETTINGS}
     known["photo"] = file(values["example"], values["upload"])
     known["device"] = session.device or "auto"
@@ -144,4 +145,4 @@ def described(values: Mapping[str, Any], **offered: Setting) -> Run:
     with refusals():
         for name, setting in offered.items():
             known[name] = setting.check(known[name])
-        return Run(**known)
+        return source, Run(**known)

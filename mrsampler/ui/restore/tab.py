@@ -33,7 +33,6 @@ from mrsampler.ui.parts.components import (
 from mrsampler.ui.parts.files import save, save_bytes
 from mrsampler.ui.parts.frames import jpeg, within
 from mrsampler.ui.parts.networks import left, made_ready
-from mrsampler.ui.parts.photo_controls import read
 from mrsampler.ui.parts.quality import Judge, Quality, lesson
 from mrsampler.ui.parts.settings import menu_of, seed_box, size_radio
 from mrsampler.ui.parts.tab import PRIVATE, Runs, buttons, by_name, waiting, wire_preview, wire_run
@@ -82,7 +81,7 @@ _run_numbers = itertools.count(1)
 
 def preview(values: dict[str, Any], request: gr.Request) -> dict[str, Any]:
     """The degraded picture and the truth in the panels, before anything runs."""
-    shown = subject(read(values["example"], values["upload"]), given.described(values))
+    shown = subject(*given.read_run(values))
     pins, note = _pins(request, digest(shown.degraded))
     return {
         "run": f"preview {torch.randint(2**31, ()).item()}",
@@ -107,9 +106,8 @@ def run(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[Any, ...]
     visitor = request.session_hash or ""
     with RUNS.one(request) as stop:
         try:
-            asked = given.described(values)
+            source, asked = given.read_run(values)
             checkpoint = asked.checkpoint
-            source = read(values["example"], values["upload"])
             shown = subject(source, asked)
             pictures: dict[str, Any] = {"setup": _pictures(shown)}
             for far in arrival(checkpoint):

@@ -150,9 +150,8 @@ def figures(steps: Steps, checkpoint: str) -> dict[str, Any]:
 
 def _subject(values: dict[str, Any], **offered: Setting) -> tuple[Run, Subject]:
     settings = {name: value for name, value in values.items() if name != "solver"}
-    asked = given.described(settings, size=LARGEST_SIDE, **offered)
-    small = given.read(values["example"], values["upload"]).within(int(asked.size))
-    return asked, subject(small, asked)
+    source, asked = given.read_run(settings, size=LARGEST_SIDE, **offered)
+    return asked, subject(source.within(int(asked.size)), asked)
 
 
 def run(values: dict[str, Any], request: gr.Request) -> Iterator[dict[str, Any]]:
