@@ -109,16 +109,16 @@ def _range(low: float, high: float) -> str:
 
 
 class OneOf(NamedTuple):
-    """One of those that `known` gives, or its text."""
+    """One of those that are known, or its text."""
 
-    known: Callable[[], Collection[Any]]
+    known: Collection[Any]
 
     @property
     def wanted(self) -> str:
-        return f"one of {', '.join(map(str, self.known()))}"
+        return f"one of {', '.join(map(str, self.known))}"
 
     def __call__(self, value: Any) -> Any:
-        for known in self.known():
+        for known in self.known:
             if value in (known, str(known)):
                 return known
         raise ValueError
@@ -167,6 +167,14 @@ class Spacing(NamedTuple):
         return value
 
 
+def check(name: str, kind: Kind, value: Any) -> Any:
+    """The value as it is used, of itself or of its text. Raises RefusedError, which says `name`."""
+    try:
+        return kind(value)
+    except (ValueError, OverflowError):
+        raise RefusedError(f"{name} must be {kind.wanted}; got {cut(value)}.") from None
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting of a run: its name in programs, its `label` and one line of `help` for people."""
@@ -178,12 +186,8 @@ class Setting:
     help: str
 
     def check(self, value: Any) -> Any:
-        """The value as a run has it, of itself or of its text. Raises RefusedError."""
-        try:
-            return self.kind(value)
-        except (ValueError, OverflowError):
-            sentence = f"{self.name} must be {self.kind.wanted}; got {cut(value)}."
-            raise RefusedError(sentence) from None
+        """As `check` of this module."""
+        return check(self.name, self.kind, value)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -195,7 +199,7 @@ class Setting:
     def known(self) -> Collection[Any]:
         """Those of which it is one."""
         assert isinstance(self.kind, OneOf)
-        return self.kind.known()
+        return self.kind.known
 
     def within(self, kind: Kind) -> Setting:
         """The same where less is offered."""
@@ -220,7 +224,7 @@ class Run:
     photo: str = _setting("", Text("a file's name"), "Photo", "The photo to restore.")
     damage: str = _setting(
         DAMAGED,
-        OneOf(lambda: (CLEAN, DAMAGED)),
+        OneOf((CLEAN, DAMAGED)),
         "The photo is",
         "Only a clean one has a truth to score by.",
     )
@@ -228,7 +232,7 @@ class Run:
     severity: float = _setting(0.5, Number(0, 1), "Severity", "Higher: more damage.")
     solver: str = _setting(
         DEFAULT_SOLVER,
-        OneOf(lambda: SOLVERS),
+        OneOf(SOLVERS),
         "Sampler",
         "SDE adds fresh noise at every step, ODE none.",
     )
@@ -243,7 +247,7 @@ class Run:
     )
     baseline: str = _setting(
         "posterior",
-        OneOf(lambda: SOLVERS),
+        OneOf(SOLVERS),
         "Baseline",
         "Races it from the same x_T on the same network.",
     )

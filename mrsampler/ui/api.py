@@ -15,14 +15,13 @@ from typing import Any
 
 import gradio as gr
 
-from mrsampler import checkpoints, photo
+from mrsampler import photo
 from mrsampler.photo import Photo, PhotoError
 from mrsampler.run import (
     CLEAN,
     DAMAGED,
     FAILURES,
     SETTINGS,
-    OneOf,
     Run,
     Setting,
     Size,
@@ -51,7 +50,6 @@ from mrsampler.ui.session import (
 OFFERED = SETTINGS | {
     "nfe": SETTINGS["nfe"].within(Whole(1, 1000)),
     "size": SETTINGS["size"].within(Size(1024)),
-    "checkpoint": SETTINGS["checkpoint"].within(OneOf(checkpoints.offered)),
 }
 """The settings of a run that a program may ask for here."""
 

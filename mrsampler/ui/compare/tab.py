@@ -114,7 +114,7 @@ class Asked:
 
 def asked(visitor: str, values: dict[str, Any]) -> Asked:
     """The settings, checked. Raises gr.Error with a sentence for what cannot be run."""
-    spacings = SETTINGS["spacing"].within(OneOf(lambda: (USUAL, FITTED, *SPACINGS)))
+    spacings = SETTINGS["spacing"].within(OneOf((USUAL, FITTED, *SPACINGS)))
     with given.refusals():
         spacing = spacings.check(values["spacing"])
     source, run = given.read_run(
@@ -502,7 +502,7 @@ def build(page: gr.Blocks) -> None:
                         **choices.networks(),
                     )
                     size = size_radio(
-                        LARGEST_SIDE.within(OneOf(lambda: choices.LARGEST_SIDES)),
+                        LARGEST_SIDE.within(OneOf(choices.LARGEST_SIDES)),
                         LARGEST_SIDE.default,
                     )
             with gr.Column(elem_id="compare-runbar"):

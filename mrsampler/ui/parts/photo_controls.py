@@ -141,7 +141,7 @@ def read_run(values: Mapping[str, Any], **offered: Setting) -> tuple[Photo, Run]
     known = {name: value for name, value in values.items() if name in SETTINGS}
     known["photo"] = file(values["example"], values["upload"])
     known["device"] = session.device or "auto"
-    offered = {"task": SETTINGS["task"].within(OneOf(lambda: TASKS))} | offered
+    offered = {"task": SETTINGS["task"].within(OneOf(TASKS))} | offered
     with refusals():
         for name, setting in offered.items():
             known[name] = setting.check(known[name])

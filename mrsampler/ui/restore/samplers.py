@@ -23,7 +23,7 @@ Placed = tuple[tuple[str, str], tuple[str, str]]
 
 
 def _solvers(restorer: Restorer) -> OneOf:
-    return OneOf(lambda: choices.offered(restorer.process))
+    return OneOf(choices.offered(restorer.process))
 
 
 def offered(restorer: Restorer, asked: Run) -> dict[str, Setting]:
@@ -33,14 +33,14 @@ def offered(restorer: Restorer, asked: Run) -> dict[str, Setting]:
         return Whole(*choices.bounds(solver, restorer.process))
 
     kinds: dict[str, Kind] = {
-        "task": OneOf(lambda: restorer.tasks),
+        "task": OneOf(restorer.tasks),
         "solver": _solvers(restorer),
         "nfe": counts(asked.solver),
-        "spacing": OneOf(lambda: restorer.spacings(asked.solver, asked.nfe)),
+        "spacing": OneOf(restorer.spacings(asked.solver, asked.nfe)),
         "baseline": _solvers(restorer),
         "baseline_nfe": counts(asked.baseline),
-        "size": OneOf(lambda: (OWN, *choices.LARGEST_SIDES)),
-        "checkpoint": OneOf(checkpoints.offered),
+        "size": OneOf((OWN, *choices.LARGEST_SIDES)),
+        "checkpoint": OneOf(checkpoints.offered()),
     }
     return SETTINGS | {name: SETTINGS[name].within(kind) for name, kind in kinds.items()}
 

@@ -230,7 +230,7 @@ def build(page: gr.Blocks) -> None:
                 with gr.Accordion("Advanced", open=False, elem_classes="folds"):
                     seed = seed_box()
                     size = size_radio(
-                        LARGEST_SIDE.within(OneOf(lambda: choices.LARGEST_SIDES)),
+                        LARGEST_SIDE.within(OneOf(choices.LARGEST_SIDES)),
                         LARGEST_SIDE.default,
                     )
             with gr.Row(elem_id="stability-runbar"):
