@@ -177,13 +177,17 @@ def check(name: str, kind: Kind, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a run: its name in programs, its `label` and one line of `help` for people."""
+    """One setting of a run: its name in programs, its `label` and one line of `help` for people.
+
+    `about` says what it is, for those who do not see it on the page.
+    """
 
     name: str
     default: Any
     kind: Kind
     label: str
     help: str
+    about: str = ""
 
     def check(self, value: Any) -> Any:
         """As `check` of this module."""
@@ -205,12 +209,18 @@ class Setting:
         """The same where less is offered."""
         return replace(self, kind=kind)
 
+    @property
+    def documented(self) -> str:
+        """What it is and what it does, in one line."""
+        return f"{self.about} {self.help}".strip()
+
 
 # --- the run --------------------------------------------------------------------------------------
 
 
-def _setting(default: Any, kind: Kind, label: str, help: str) -> Any:
-    return field(default=default, metadata={"kind": kind, "label": label, "help": help})
+def _setting(default: Any, kind: Kind, label: str, help: str, about: str = "") -> Any:
+    described = {"kind": kind, "label": label, "help": help, "about": about}
+    return field(default=default, metadata=described)
 
 
 @dataclass(frozen=True)
@@ -229,7 +239,9 @@ class Run:
         "Only a clean one has a truth to score by.",
     )
     task: str = _setting("noisy", Text("a task's name"), "Task", "Which damage to undo.")
-    severity: float = _setting(0.5, Number(0, 1), "Severity", "Higher: more damage.")
+    severity: float = _setting(
+        0.5, Number(0, 1), "Severity", "Higher: more damage.", "Of the damage."
+    )
     solver: str = _setting(
         DEFAULT_SOLVER,
         OneOf(SOLVERS),
@@ -240,7 +252,8 @@ class Run:
         DEFAULT_NFE,
         Whole(1, 10_000),
         "NFE",
-        "Network evaluations at most. More: slower, closer to exact.",
+        "More: slower, closer to exact.",
+        "Network evaluations, at most.",
     )
     spacing: str = _setting(
         DEFAULT_SPACING, Spacing(), "Spacing", "Where the sampler's steps fall."
@@ -255,10 +268,18 @@ class Run:
         100, Whole(1, 10_000), "Baseline NFE", "More: slower, a harder rival."
     )
     seed: int = _setting(
-        0, Whole(0, 2**53), "Seed", "Another damage, another x_T. The same seed: the same pixels."
+        0,
+        Whole(0, 2**53),
+        "Seed",
+        "Another damage, another x_T.",
+        "Fixes all chance: the same gives the same pixels.",
     )
     size: int | str = _setting(
-        OWN, Size(), "Size", "Own: of all the photo's pixels. Or restored small: quicker."
+        OWN,
+        Size(),
+        "Size",
+        "Own: of all the photo's pixels. Or restored small: quicker.",
+        "The longest side that the network sees; the result has the photo's size.",
     )
     checkpoint: str = _setting(
         checkpoints.DEFAULT,

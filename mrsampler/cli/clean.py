@@ -36,7 +36,7 @@ def add_damage(command: argparse.ArgumentParser, largest_side: int) -> None:
         metavar="PIXELS",
         help="larger photos are first scaled down to this",
     )
-    options.add(command, "severity", ", 0 to 1", metavar="S")
+    options.add(command, "severity", "; 0 to 1", metavar="S")
 
 
 def paths(images: Path | None) -> list[Path]:

@@ -113,7 +113,7 @@ def pair(text: str) -> tuple[str, Any]:
 def add(command: argparse.ArgumentParser, name: str, more: str = "", **options: Any) -> None:
     """An option for a setting of a run; `more` is what its help says beyond."""
     setting = SETTINGS[name]
-    said = f"{setting.help.removesuffix('.')}{more}"
+    said = f"{setting.documented.removesuffix('.')}{more}"
     given = {"type": reader(name), "default": setting.default, "help": said}
     command.add_argument(f"--{name}", **(given | options))
 

@@ -43,16 +43,16 @@ def add(commands: Any) -> None:
     )
     options.add_severity(
         command,
-        "; the photo is clean: damage it first, at its own size or within --size pixels, as the "
+        ". The photo is clean: damage it first, at its own size or within --size pixels, as the "
         "page does (default: it is damaged already)",
     )
     options.add_sampler(command)
-    options.add(command, "seed", "; for each photo anew", metavar="N")
+    options.add(command, "seed", ", for each photo anew", metavar="N")
     options.add(
         command,
         "size",
-        ": what is a matter of pixels (noise, JPEG) by tiles, the rest within 512. With a number "
-        "a larger photo is restored scaled down to that; results always are of the photo's size",
+        ". With `own` what is a matter of pixels (noise, JPEG) is restored by tiles, the rest "
+        "within 512",
         metavar="PIXELS",
     )
     options.add_device(command)

@@ -75,7 +75,7 @@ def described(
             parameters.append(
                 inspect.Parameter(name, kind, default=setting.default, annotation=given)
             )
-            words.append(f"    {name}: {setting.help} It must be {setting.kind.wanted}.")
+            words.append(f"    {name}: {setting.documented} It must be {setting.kind.wanted}.")
         signature = own.replace(parameters=parameters)
 
         def values(*args: Any, **given: Any) -> dict[str, Any]:
