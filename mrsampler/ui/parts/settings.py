@@ -17,9 +17,8 @@ def slider(setting: Setting, value: float, step: float = 1) -> gr.Slider:
 
 
 def seed_box() -> gr.Number:
-    """For any seed."""
-    low, high = SETTINGS["seed"].range
-    return gr.Number(0, precision=0, minimum=low, maximum=high, **_words(SETTINGS["seed"]))
+    """For any seed: what is none is refused in a run's own words, not in gradio's."""
+    return gr.Number(0, precision=0, **_words(SETTINGS["seed"]))
 
 
 def size_radio(setting: Setting, value: int | str) -> gr.Radio:
