@@ -157,9 +157,22 @@ class Restorer:
                 f"{name} does not know the task {str(task)[:80]!r}; choose from {known}"
             )
 
-    def check(self, task: str, **settings: Any) -> None:
-        """Raises ValueError for a run, as of `trajectory`, that cannot be made."""
+    @property
+    def reads(self) -> bool:
+        """Whether the network reads a photo once, so that there is an estimate: see `Reading`."""
+        return hasattr(self.checkpoint.denoiser.network, "basis")
+
+    def check_texture(self, texture: float) -> None:
+        """Raises ValueError for one outside [0, 1], or below 1 without an estimate."""
+        if not 0 <= texture <= 1:
+            raise ValueError(f"texture must lie in [0, 1], got {texture}")
+        if texture < 1 and not self.reads:
+            raise ValueError(f"{self.checkpoint.name} makes no estimate: its texture is 1 alone")
+
+    def check(self, task: str, *, texture: float = 1.0, **settings: Any) -> None:
+        """Raises ValueError for a run, as of `trajectory` and `restore`, that cannot be made."""
         self.check_task(task)
+        self.check_texture(texture)
         # Made, and not asked for a step.
         trajectory(
             self.denoiser, torch.zeros(1, 3, 32, 32), process=self.process, **self._timed(settings)
@@ -262,17 +275,13 @@ class Restorer:
         texture outside [0, 1] or below 1 of a network that makes no estimate, and what `trajectory`
         raises.
         """
-        if not 0 <= texture <= 1:
-            raise ValueError(f"texture must lie in [0, 1], got {texture}")
+        self.check_texture(texture)
         source = image if isinstance(image, Photo) else photo.read(image)
         small = working(source, task, size)
         told = self._told(small.rgb, task)
-        reading = self._reading(small.rgb, told)
-        if texture < 1 and reading is None:
-            raise ValueError(f"{self.checkpoint.name} makes no estimate: its texture is 1 alone")
         for step in self._trajectory(self.denoiser, small.rgb, told, **settings):
             x = step.x
-        if reading is not None and texture < 1:
+        if texture < 1 and (reading := self._reading(small.rgb, told)) is not None:
             x = reading.textured(x, texture)
         return result(source, small, task, x[0].cpu())
 

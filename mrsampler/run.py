@@ -274,6 +274,13 @@ class Run:
         "Another damage, another x_T.",
         "Fixes all chance: the same gives the same pixels.",
     )
+    texture: float = _setting(
+        1.0,
+        Number(0, 1),
+        "Texture",
+        "0: the network's smooth estimate. 1: the sample.",
+        "What the result is: r + texture (x - r), r the estimate, x the sample.",
+    )
     size: int | str = _setting(
         OWN,
         Size(),
@@ -386,6 +393,8 @@ class Run:
         body = _WHOLE if stopped_at is None else _STOPPED
         device = f", {self.device!r}" if self.device != "auto" else ""
         settings = self.sampler | {"seed": self.seed}
+        if self.texture < 1 and stopped_at is None:
+            settings["texture"] = self.texture
         sampler = "".join(f"    {name}={value!r},\n" for name, value in settings.items())
         side = WORKING_SIDE if self.size == OWN else self.size
         return (
@@ -417,8 +426,11 @@ OLD_NAMES = {"sampler": "solver", "side": "size"}
 LINK_KEYS = {*LINKED, *OLD_NAMES}
 """What the query of a link may hold."""
 
-OPTIONS = ("task", "severity", "solver", "nfe", "spacing", "seed", "size", "checkpoint", "device")
-SILENT = ("device",)
+OPTIONS = tuple(
+    name for name in LINKED if name not in ("photo", "damage", "baseline", "baseline_nfe")
+)
+OPTIONS += ("device",)
+SILENT = ("texture", "device")
 """Options of the command line; those that are left out of a command at their defaults."""
 
 PHOTO_OF_ONES_OWN = "own"

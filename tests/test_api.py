@@ -92,6 +92,8 @@ def test_the_same_seed_gives_the_same_pixels(client, small):
         ({"nfe": 2.5}, "nfe must be a whole number from 1 to 1000; got 2.5"),
         ({"seed": 1.7}, "seed must be a whole number from 0 to .*; got 1.7"),
         ({"size": "256.5"}, "size must be own or a whole number from 32 to 1024; got '256.5'"),
+        ({"texture": 1.5}, "texture must be a number from 0 to 1; got 1.5"),
+        ({"texture": 0.5, "checkpoint": "bundled-noise", "nfe": 1}, "makes no estimate"),
         ({"size": "9000"}, "size must be own or a whole number from 32 to 1024"),
         ({"checkpoint": "../secret"}, "There is no checkpoint '../secret' here"),
     ],
@@ -135,6 +137,7 @@ def test_its_parameters_are_named_and_documented(client):
         "spacing",
         "checkpoint",
         "size",
+        "texture",
     ]
     assert parameters["size"]["parameter_default"] == "own"
     assert parameters["nfe"]["parameter_default"] == 10

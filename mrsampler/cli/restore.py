@@ -48,6 +48,7 @@ def add(commands: Any) -> None:
     )
     options.add_sampler(command)
     options.add(command, "seed", ", for each photo anew", metavar="N")
+    options.add(command, "texture", metavar="TAU")
     options.add(
         command,
         "size",
@@ -124,7 +125,10 @@ class _Job:
         forecast = _Forecast(f"{source}, {width} x {height}", asked.nfe)
         for step in steps:
             heard(step.nfe)
-        return result(damaged, small, asked.task, step.x[0].cpu()), (width, height), step.nfe
+        x = step.x
+        if asked.texture < 1 and (reading := self.restorer.reading(small.rgb, asked.task)):
+            x = reading.textured(x, asked.texture)
+        return result(damaged, small, asked.task, x[0].cpu()), (width, height), step.nfe
 
     def _degraded(self, given: Photo) -> Photo:
         """The photo as it is to be restored: a clean one scaled down to --size and damaged."""
@@ -171,7 +175,7 @@ class _CannotWriteError(CommandError):
 def _job(args: argparse.Namespace) -> _Job:
     asked = replace(options.run(args), damage=DAMAGED if args.severity is None else CLEAN)
     finer = dict(args.set or ())
-    restorer = loading.load(args, asked.task, **(asked.sampler | finer))
+    restorer = loading.load(args, asked.task, texture=asked.texture, **(asked.sampler | finer))
     return _Job(restorer, asked, finer)
 
 

@@ -28,12 +28,13 @@ from mrsampler.run import (
     Whole,
     reason,
 )
-from mrsampler.size import OWN, is_local, result, working
+from mrsampler.size import OWN, is_local, working
 from mrsampler.ui.compare import tab as sheets
 from mrsampler.ui.parts.files import save, save_bytes, uploaded
 from mrsampler.ui.parts.settings import LARGEST_SIDE
 from mrsampler.ui.playground import tab as scenes
 from mrsampler.ui.queue import THROUGHPUT
+from mrsampler.ui.restore.memory import Sample
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -107,7 +108,7 @@ def described(
     return endpoint
 
 
-@described("image task solver nfe seed spacing checkpoint size")
+@described("image task solver nfe seed spacing checkpoint size texture")
 def restore(image: gr.FileData, asked: Run) -> tuple[gr.FileData, dict]:
     """Restores a damaged photo, reporting after every step.
 
@@ -116,7 +117,7 @@ def restore(image: gr.FileData, asked: Run) -> tuple[gr.FileData, dict]:
     """
     for far in arrival(asked.checkpoint):
         yield None, {"state": "fetching", "done": far.done, "total": far.total}
-    load(asked.checkpoint).check(asked.task, **asked.sampler)
+    load(asked.checkpoint).check(asked.task, texture=asked.texture, **asked.sampler)
     source = _photo(image)
     if asked.size == OWN:
         check_own_size(source, is_local(asked.task))
@@ -128,7 +129,7 @@ def restore(image: gr.FileData, asked: Run) -> tuple[gr.FileData, dict]:
         for report, x_t in restoration(asked, small.rgb):
             yield None, {"state": "running"} | report
             x = x_t
-    restored = result(source, small, asked.task, x)
+    restored = Sample(source, small, x).picture(asked)
     finished = report | {"state": "finished", "size": list(source.size)}
     yield gr.FileData(path=save(restored, f"restored-{asked.task}")), finished
 

@@ -180,6 +180,13 @@ def check_own_size(photo: Photo, whole: bool) -> None:
 
 
 @gpu
+def estimate(asked: Run, degraded: Tensor) -> Iterator[Tensor]:
+    """What the run's network takes for the mean, (3, H, W) on the CPU; nothing if it reads none."""
+    if (reading := load(asked.checkpoint).reading(degraded, asked.task)) is not None:
+        yield reading.estimate[0].cpu()
+
+
+@gpu
 def restoration(asked: Run, degraded: Tensor) -> Iterator[tuple[dict[str, Any], Tensor]]:
     """A run's sampler alone, where the GPU is: after each step its numbers and x_t, on the CPU."""
     restorer = load(asked.checkpoint)

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from PIL import Image
 from torch import Tensor
 
-from mrsampler.photo import to_uint8
+from mrsampler.photo import Photo, to_uint8
 from mrsampler.run import Run
+from mrsampler.size import result
 from mrsampler.ui.parts.charts import COLOURS
 from mrsampler.ui.parts.files import discard
 from mrsampler.ui.restore.live import Entrant, Pin, Result, Still
+from mrsampler.ui.session import estimate
 
 PER_RUN = 240 * 2**20
 """Bytes; 100 evaluations beside 8 at 512 x 512 pixels are 175 MB while they run, then 110."""
@@ -30,12 +34,37 @@ PIN_KEYS = tuple(COLOURS)[2:]
 
 
 @dataclass
+class Sample:
+    """A run's sample (3, H, W) of a photo as it was `seen`; its estimate, once it was asked for."""
+
+    source: Photo
+    seen: Photo
+    x: Tensor
+    estimate: Tensor | None = None
+
+    def picture(self, asked: Run) -> Image.Image:
+        """The result of the photo's own size, mixed with the estimate by the run's texture."""
+        x = self.x
+        if asked.texture < 1:
+            if self.estimate is None:
+                (self.estimate,) = estimate(asked, self.seen.rgb)
+            x = torch.lerp(self.estimate, x, asked.texture)
+        return result(self.source, self.seen, asked.task, x)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        held = [self.source.rgb, self.seen.rgb, self.x, self.estimate]
+        return sum(x.nbytes for x in held if x is not None)
+
+
+@dataclass
 class RunResult:
     """A run of the page as far as it got: its stills by sampler, and the plot at its end.
 
-    The first entrant's sample is the result. `digests` are those of its pictures: photo, degraded
-    and restored. `stopped` has the NFE at which it was stopped, by the key of each entrant that had
-    not finished. `files` were made of it.
+    The first entrant's sample is the result, mixed from `sample` while that is here. `digests` are
+    those of its pictures: photo, degraded and restored. `stopped` has the NFE at which it was
+    stopped, by the key of each entrant that had not finished. `files` were made of it.
     """
 
     name: str
@@ -43,6 +72,7 @@ class RunResult:
     entrants: tuple[Entrant, ...]
     digests: dict[str, str]
     stopped: dict[str, int] = field(default_factory=dict)
+    sample: Sample | None = None
     stills: dict[str, list[Still]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
@@ -82,8 +112,9 @@ class RunResult:
 
     @property
     def size(self) -> int:
-        """Bytes of frames."""
-        return sum(map(_size, (still for kept in self.stills.values() for still in kept)))
+        """Bytes of frames and of what the result is mixed from."""
+        frames = sum(map(_size, (still for kept in self.stills.values() for still in kept)))
+        return frames + (self.sample.size if self.sample else 0)
 
     def pin(self, key: str, name: str) -> Pin:
         """Sampler `key`'s line under another name: x_T, what was measured whole, and the end."""

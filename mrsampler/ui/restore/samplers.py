@@ -9,7 +9,7 @@ import gradio as gr
 
 from mrsampler import checkpoints
 from mrsampler.restorer import OPTIMISED, Restorer
-from mrsampler.run import SETTINGS, Kind, OneOf, Run, Setting, Whole
+from mrsampler.run import SETTINGS, Kind, Number, OneOf, Run, Setting, Whole
 from mrsampler.size import OWN
 from mrsampler.solvers import SOLVERS
 from mrsampler.ui.parts import choices
@@ -39,6 +39,7 @@ def offered(restorer: Restorer, asked: Run) -> dict[str, Setting]:
         "spacing": OneOf(restorer.spacings(asked.solver, asked.nfe)),
         "baseline": _solvers(restorer),
         "baseline_nfe": counts(asked.baseline),
+        "texture": Number(0, 1) if restorer.reads else OneOf((1.0,)),
         "size": OneOf((OWN, *choices.LARGEST_SIDES)),
         "checkpoint": OneOf(checkpoints.offered()),
     }
@@ -123,7 +124,16 @@ def settled(
         gr.update(**spacing_menu(restorer, sampler, nfe)),
         after,
         gr.update(**choices.tasks(restorer)),
+        gr.update(**texture(restorer)),
     )
+
+
+def texture(restorer: Restorer) -> dict[str, Any]:
+    """What of the texture's slider depends on the network."""
+    if restorer.reads:
+        return {"interactive": True, "info": SETTINGS["texture"].help}
+    why = f"{restorer.checkpoint.name} makes no estimate to mix the sample with."
+    return {"interactive": False, "info": why, "value": 1}
 
 
 def _nfe(

@@ -17,7 +17,7 @@ from torch import Tensor
 from mrsampler import checkpoints
 from mrsampler.examples import ASSETS
 from mrsampler.run import FAILURES, LINK_KEYS, SETTINGS, reason
-from mrsampler.size import OWN, is_local, result
+from mrsampler.size import OWN, is_local
 from mrsampler.solvers import BudgetError
 from mrsampler.ui.parts import choices
 from mrsampler.ui.parts import photo_controls as given
@@ -35,6 +35,7 @@ from mrsampler.ui.parts.frames import jpeg, within
 from mrsampler.ui.parts.networks import left, made_ready
 from mrsampler.ui.parts.quality import Judge, Quality, lesson
 from mrsampler.ui.parts.settings import menu_of, seed_box, size_radio
+from mrsampler.ui.parts.settings import slider as setting_slider
 from mrsampler.ui.parts.tab import PRIVATE, Runs, buttons, by_name, waiting, wire_preview, wire_run
 from mrsampler.ui.queue import THROUGHPUT
 from mrsampler.ui.restore import downloads, figures, link, samplers
@@ -51,7 +52,7 @@ from mrsampler.ui.restore.live import (
     own_size,
     race,
 )
-from mrsampler.ui.restore.memory import Memory, RunResult, digest
+from mrsampler.ui.restore.memory import PER_RUN, Memory, RunResult, Sample, digest
 from mrsampler.ui.restore.samplers import (
     baseline_menu,
     checked,
@@ -119,6 +120,7 @@ def run(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[Any, ...]
                 pictures = {}
             with given.refusals():
                 load(checkpoint).check_task(asked.task)
+                load(checkpoint).check_texture(asked.texture)
                 asked = checked(load(checkpoint), asked)
             entrants = samplers.entrants(asked)
             kept = RunResult(
@@ -176,7 +178,13 @@ def run(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[Any, ...]
             kept.stills = {key: lasting(stills) for key, stills in kept.stills.items()}
             MEMORY.keep(visitor, kept)
             yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
-            both, download = _outcome(moment, shown, kept, sample)
+            x, seen = moment.results[0].image, shown.small
+            if sample is not None:
+                x, seen = sample, shown.source
+            kept.sample = Sample(shown.source, seen, x)
+            both, download = _outcome(kept)
+            if kept.size > PER_RUN:
+                kept.sample = None  # another texture takes another run
             yield last | {"outcome": True}, both, gr.skip(), download, takeaway(kept)
         except gr.Error as error:  # a ValueError, too, but a sentence of its own
             yield update | {"state": failed, "say": error.message}, *nothing
@@ -313,23 +321,31 @@ def last_word(moment: Moment, shown: Subject, finished: bool, note: str | None =
     return " ".join([word] + [note for note in (moment.advice, shown.note, note) if note])
 
 
-def _outcome(
-    moment: Moment, shown: Subject, kept: RunResult, sample: Tensor | None
-) -> tuple[tuple[str, str], str]:
-    """Files of before and after, losslessly and at the photo's own size.
-
-    `sample` is of the photo itself, where that was restored, else the race's is made to it.
-    """
-    task = kept.asked.task
-    if sample is None:
-        restored = result(shown.source, shown.small, task, moment.results[0].image)
-    else:
-        restored = shown.source.image(sample)
+def _outcome(kept: RunResult) -> tuple[tuple[str, str], str]:
+    """Files of before and after, losslessly and at the photo's own size."""
+    assert kept.sample is not None
+    task, source = kept.asked.task, kept.sample.source
+    # A stopped run is repeated up to there, as it is.
+    asked = kept.asked if kept.stopped_at is None else replace(kept.asked, texture=1)
+    restored = kept.sample.picture(asked)
     kept.digests["restored"] = sha256(restored.tobytes()).hexdigest()
-    before = save(shown.source.image(shown.source.rgb), f"degraded-{task}")
+    before = save(source.image(source.rgb), f"degraded-{task}")
     after = save(restored, f"restored-{task}")
     kept.files += before, after
     return (before, after), after
+
+
+def mix(texture: float, request: gr.Request) -> tuple[Any, Any, Any]:
+    """The latest result with another texture, without another run: slider, download, takeaway."""
+    kept = MEMORY.run(request.session_hash or "")
+    if kept is None or kept.sample is None or kept.stopped_at is not None:
+        gr.Info("The next run has this texture: what it is mixed from is no longer here.")
+        return gr.skip(), gr.skip(), gr.skip()
+    with given.refusals():
+        load(kept.asked.checkpoint).check_texture(texture)
+        kept.asked = replace(kept.asked, texture=texture)
+    both, download = _outcome(kept)
+    return both, download, takeaway(kept)
 
 
 def table(results: Sequence[Result], shown: Subject) -> list[dict[str, str]]:
@@ -480,6 +496,7 @@ def build(page: gr.Blocks) -> None:
                         buttons=["fullscreen"],
                         elem_id="slider",
                     )
+                    texture = setting_slider(SETTINGS["texture"], opening.texture, 0.05)
                 with gr.Column():
                     gr.HTML("<h3>Result</h3>", padding=False)
                     rows = gr.HTML(value=[], elem_id="table", **web("restore/table"))
@@ -511,7 +528,7 @@ def build(page: gr.Blocks) -> None:
     settling = (
         settled,
         [checkpoint, solver, nfe, wanted_nfe, baseline, baseline_nfe, wanted_baseline_nfe, placed],
-        [solver, nfe, baseline, baseline_nfe, spacing, placed, photo.task],
+        [solver, nfe, baseline, baseline_nfe, spacing, placed, photo.task, texture],
     )
     gr.on(settled_by, *settling, **told)
     for chosen in made_ready(checkpoint, line, private):
@@ -523,6 +540,7 @@ def build(page: gr.Blocks) -> None:
         "baseline_nfe": baseline_nfe,
         "spacing": spacing,
         "checkpoint": checkpoint,
+        "texture": texture,
     }
     outputs = [stage, slider, rows, download, take]
     wire_run(
@@ -534,6 +552,7 @@ def build(page: gr.Blocks) -> None:
         RUNS.stop,
         private,
     )
+    texture.release(mix, texture, [slider, download, take], **private)
     # Through the queue, for without it gradio shows no message.
     stage.pin(as_text(pin), None, stage, **private)
     take.picture(None, download, None, js=SENT)
