@@ -148,10 +148,46 @@ class Restorer:
         estimate = self._degraded(image) + told["estimate"]
         return Reading(estimate, told["spread"], self.denoiser.network.basis)  # type: ignore[attr-defined]
 
+    def check_task(self, task: str) -> None:
+        """Raises ValueError for a task that the network does not know."""
+        if task not in self.tasks:
+            known = ", ".join(self.tasks)
+            name = self.checkpoint.name
+            raise ValueError(
+                f"{name} does not know the task {str(task)[:80]!r}; choose from {known}"
+            )
+
+    @property
+    def reads(self) -> bool:
+        """Whether the network reads a photo once, so that there is an estimate: see `Reading`."""
+        return hasattr(self.checkpoint.denoiser.network, "basis")
+
+    def check_texture(self, texture: float) -> None:
+        """Raises ValueError for one outside [0, 1], or below 1 without an estimate."""
+        if not 0 <= texture <= 1:
+            raise ValueError(f"texture must lie in [0, 1], got {texture}")
+        if texture < 1 and not self.reads:
+            raise ValueError(f"{self.checkpoint.name} makes no estimate: its texture is 1 alone")
+
+    def check(self, task: str, *, texture: float = 1.0, **settings: Any) -> None:
+        """Raises ValueError for a run, as of `trajectory` and `restore`, that cannot be made."""
+        self.check_task(task)
+        self.check_texture(texture)
+        # Made, and not asked for a step.
+        trajectory(
+            self.denoiser, torch.zeros(1, 3, 32, 32), process=self.process, **self._timed(settings)
+        )
+
+    def _timed(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """With the fitted times for "optimised"."""
+        if settings.get("spacing") != OPTIMISED:
+            return settings
+        solver, nfe = settings.get("solver", DEFAULT_SOLVER), settings.get("nfe", DEFAULT_NFE)
+        return settings | {"spacing": self.optimised(solver, nfe)}
+
     def _told(self, image: Tensor, task: str) -> tuple[Tensor, dict[str, Any]]:
         """The image as the network is to see it, and the conditioning; ValueError for neither."""
-        if task not in self.tasks:
-            raise ValueError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}")
+        self.check_task(task)
         if image.ndim != 3 or image.shape[0] != 3:
             raise ValueError(f"expected an image (3, H, W), got {tuple(image.shape)}")
         if is_painted(task):
@@ -169,9 +205,7 @@ class Restorer:
         on_tile: Callable[[float], None] = lambda spent: None,
         **settings: Any,
     ) -> Iterator[Step]:
-        if settings.get("spacing") == OPTIMISED:
-            solver, nfe = settings.get("solver", DEFAULT_SOLVER), settings.get("nfe", DEFAULT_NFE)
-            settings["spacing"] = self.optimised(solver, nfe)
+        settings = self._timed(settings)
         if "generator" not in settings:
             settings["generator"] = torch.Generator().manual_seed(seed + _RUN_STREAM)
         mu = self._degraded(image)
@@ -243,17 +277,13 @@ class Restorer:
         texture outside [0, 1] or below 1 of a network that makes no estimate, and what `trajectory`
         raises.
         """
-        if not 0 <= texture <= 1:
-            raise ValueError(f"texture must lie in [0, 1], got {texture}")
+        self.check_texture(texture)
         source = image if isinstance(image, Photo) else photo.read(image)
         small = working(source, task, size)
         shown, told = self._told(small.rgb, task)
-        reading = self._reading(shown, told)
-        if texture < 1 and reading is None:
-            raise ValueError(f"{self.checkpoint.name} makes no estimate: its texture is 1 alone")
         for step in self._trajectory(self.denoiser, shown, told, **settings):
             x = step.x
-        if reading is not None and texture < 1:
+        if texture < 1 and (reading := self._reading(shown, told)) is not None:
             x = reading.textured(x, texture)
         return result(source, small, task, x[0].cpu())
 

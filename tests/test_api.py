@@ -77,23 +77,25 @@ def test_the_same_seed_gives_the_same_pixels(client, small):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"task": "sunny"}, "task must be one of motion-blurry"),
+        ({"task": "sunny"}, "bundled does not know the task 'sunny'; choose from motion-blurry"),
         ({"solver": "magic"}, "solver must be one of mrs-ode-d-1"),
         ({"solver": ["heun"]}, "solver must be one of mrs-ode-d-1"),
-        ({"solver": "langevin"}, "langevin is not defined on the process of checkpoint bundled"),
+        ({"solver": "langevin"}, "langevin is defined on "),
         ({"solver": "heun", "nfe": 1}, "heun needs at least 2 evaluations"),
         ({"solver": "rk45", "nfe": 20}, "RK45 at tolerance .* spent its 20 evaluations"),
         ({"spacing": "odd"}, "spacing must be one of .*uniform-t.*karras:RHO"),
         ({"spacing": 5}, "spacing must be one of "),
         ({"spacing": "karras:steep"}, "has no number after the colon"),
         ({"spacing": "optimised", "nfe": 999}, "bundled has no optimised times"),
-        ({"nfe": 0}, "nfe must be from 1 to 1000"),
-        ({"nfe": "many"}, "nfe must be from 1 to 1000"),
-        ({"nfe": 2.5}, "nfe must be a whole number; got 2.5"),
-        ({"seed": 1.7}, "seed must be a whole number; got 1.7"),
+        ({"nfe": 0}, "nfe must be a whole number from 1 to 1000"),
+        ({"nfe": "many"}, "nfe must be a whole number from 1 to 1000"),
+        ({"nfe": 2.5}, "nfe must be a whole number from 1 to 1000; got 2.5"),
+        ({"seed": 1.7}, "seed must be a whole number from 0 to .*; got 1.7"),
         ({"size": "256.5"}, "size must be own or a whole number from 32 to 1024; got '256.5'"),
+        ({"texture": 1.5}, "texture must be a number from 0 to 1; got 1.5"),
+        ({"texture": 0.5, "checkpoint": "bundled-noise", "nfe": 1}, "makes no estimate"),
         ({"size": "9000"}, "size must be own or a whole number from 32 to 1024"),
-        ({"checkpoint": "../secret"}, "checkpoint must be one of"),
+        ({"checkpoint": "../secret"}, "There is no checkpoint '../secret' here"),
     ],
 )
 def test_a_setting_out_of_range_gets_a_sentence(client, small, settings, sentence):
@@ -135,6 +137,7 @@ def test_its_parameters_are_named_and_documented(client):
         "spacing",
         "checkpoint",
         "size",
+        "texture",
     ]
     assert parameters["size"]["parameter_default"] == "own"
     assert parameters["nfe"]["parameter_default"] == 10
@@ -207,9 +210,9 @@ def test_playground_says_of_a_stochastic_solver_that_it_has_no_exact_partner(cli
 @pytest.mark.parametrize(
     ("endpoint", "settings", "sentence"),
     [
-        ("/degrade", {"severity": 2}, "severity must be from 0 to 1; got 2"),
-        ("/degrade", {"task": "sunny"}, "task must be one of motion-blurry"),
-        ("/degrade", {"seed": 1.7}, "seed must be a whole number; got 1.7"),
+        ("/degrade", {"severity": 2}, "severity must be a number from 0 to 1; got 2"),
+        ("/degrade", {"task": "sunny"}, "Unknown task 'sunny'; the tasks are motion-blurry"),
+        ("/degrade", {"seed": 1.7}, "seed must be a whole number from 0 to .*; got 1.7"),
         ("/degrade", {"size": "99.5"}, "size must be own or a whole number from 32 to 2048"),
         ("/compare", {"solvers": ["ddim"], "nfes": [2.5]}, "NFEs are whole numbers"),
         (
@@ -223,11 +226,15 @@ def test_playground_says_of_a_stochastic_solver_that_it_has_no_exact_partner(cli
         ("/compare", {"solvers": ["ddim"], "nfes": 4}, "nfes must be a list"),
         ("/compare", {"solvers": ["ddim"], "nfes": [0]}, "whole numbers from 1 to 100"),
         ("/compare", {"solvers": ["heun"], "nfes": [1]}, "No sampler can have one of these"),
-        ("/compare", {"solvers": ["ddim"], "nfes": [1], "seed": -1}, "The seed must be"),
+        ("/compare", {"solvers": ["ddim"], "nfes": [1], "seed": -1}, "seed must be"),
         ("/playground", {"density": "cube"}, "The density must be one of two Gaussians"),
-        ("/playground", {"mu": [9, 0]}, "must be from -1.4 to 1.4"),
+        ("/playground", {"mu": [9, 0]}, "must be a number from -1.4 to 1.4"),
         ("/playground", {"nfe": 0}, "The NFE of"),
-        ("/playground", {"nfe": 2.5}, "The NFE of .* must be a whole number; got 2.5"),
+        (
+            "/playground",
+            {"nfe": 2.5},
+            "The NFE of .* must be a whole number from 1 to 100; got 2.5",
+        ),
         ("/playground", {"seed": 1.7}, "The seed must be a whole number"),
         ("/playground", {"particles": 20.5}, "The number of particles must be a whole number"),
     ],
@@ -276,4 +283,6 @@ def test_the_endpoints_are_mcp_tools(client, small):
     assert report["state"] == "finished"
     assert Image.open(io.BytesIO(httpx.get(file["url"]).content)).size == (64, 64)
     assert ast.literal_eval(moved.content[0].text)["nfe"] == [0, 1, 2, 3]
-    assert refused.isError and "nfe must be from 1 to 1000" in refused.content[0].text
+    assert (
+        refused.isError and "nfe must be a whole number from 1 to 1000" in refused.content[0].text
+    )

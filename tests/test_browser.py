@@ -803,7 +803,9 @@ def test_a_run_that_cannot_start_says_why_once_and_leaves_the_one_before(page):
     seed.fill("-5")
     page.locator("#run").click()
     expect(page.locator(".stage")).to_have_attribute("data-state", "refused", timeout=20_000)
-    expect(words_of(page)).to_have_text("The seed must be a whole number from 0 to 2147483647.")
+    expect(words_of(page)).to_have_text(
+        "seed must be a whole number from 0 to 9007199254740992; got -5."
+    )
     expect(page.locator(".toast-body")).to_have_count(0)
     assert (count(page, "a"), count(page, "b")) == (4, 6)
     assert "Traceback" not in (ARTEFACTS / "app.log").read_text(encoding="utf-8")
@@ -819,6 +821,7 @@ def test_every_kind_of_control_shows_the_keyboard_where_it_is(page):
         page.get_by_label("Seed", exact=True),
         page.get_by_label("already damaged"),
         page.get_by_label("Sampler", exact=True),
+        page.get_by_label("Task", exact=True),
         page.get_by_role("button", name="New seed"),
         page.locator("#run"),
         page.locator(".scrub"),
@@ -828,8 +831,9 @@ def test_every_kind_of_control_shows_the_keyboard_where_it_is(page):
         control.focus()
         expect(control).to_have_css("outline-style", "solid")
         expect(control).to_have_css("outline-width", "2px")
-    page.get_by_label("Task", exact=True).focus()
-    box = page.locator("#restore .wrap-inner:has(input:focus)")
+    page.get_by_role("tab", name="Stability").click()
+    page.get_by_label("Solver", exact=True).focus()
+    box = page.locator("#stability .wrap-inner:has(input:focus)")
     assert box.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
 
 

@@ -155,21 +155,27 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("nonsense", "'nonsense'"),
         ("restore", "INPUT, --task"),
         ("restore photo.png", "--task"),
-        ("restore photo.png --task noisy --nfe 0", "--nfe: expected a whole number from 1"),
+        ("restore photo.png --task noisy --nfe 0", "--nfe: nfe must be a whole number from 1"),
         ("restore photo.png --task noisy --nfe ten", "--nfe"),
         ("restore photo.png --task noisy --nf 3", "--nf"),
         ("restore photo.png --task noisy --seed -1", "--seed"),
-        ("restore photo.png --task noisy --size 31", "--size: expected own, or a whole"),
-        ("restore photo.png --task noisy --size whole", "from 32, got 'whole'"),
+        ("restore photo.png --task noisy --size 31", "--size: size must be own or a whole"),
+        ("restore photo.png --task noisy --size whole", "from 32; got 'whole'"),
         ("restore photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
-        ("restore photo.png --task noisy --solver magic", "'magic'; choose from mrs-ode-d-1"),
-        ("restore photo.png --task noisy --spacing magic", "'magic'; choose from uniform-l"),
+        ("restore photo.png --task noisy --solver magic", "solver must be one of mrs-ode-d-1"),
+        (
+            "restore photo.png --task noisy --spacing magic",
+            "spacing must be one of optimised, uniform-l",
+        ),
         ("restore photo.png --task noisy --spacing karras:x", "no number after the colon"),
         ("restore photo.png --task noisy --spacing karras:0", "rho must be positive"),
-        ("restore photo.png --task noisy --spacing blend:2", "'blend:2'; choose from uniform-l"),
-        ("restore photo.png --task noisy --spacing 100,ten,0", "--spacing: expected times, as in"),
-        ("restore photo.png --task noisy --spacing 100,,0", "--spacing: expected times, as in"),
-        ("restore photo.png --task noisy --spacing inf,0", "--spacing: expected times, as in"),
+        (
+            "restore photo.png --task noisy --spacing blend:2",
+            "times as in 100,60,30,0; got 'blend:2'",
+        ),
+        ("restore photo.png --task noisy --spacing 100,ten,0", "times as in 100,60,30,0; got"),
+        ("restore photo.png --task noisy --spacing 100,,0", "times as in 100,60,30,0; got"),
+        ("restore photo.png --task noisy --spacing inf,0", "times as in 100,60,30,0; got"),
         ("restore photo.png --task noisy --spacing 0,100", "times must fall"),
         ("restore photo.png --task noisy --spacing 100,100", "times must fall"),
         ("restore photo.png --task noisy --spacing 200,0", "t must lie in [0, 100]"),
@@ -200,7 +206,7 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("restore empty --task noisy --out results", "empty holds no picture"),
         ("degrade photo.png", "--task"),
         ("degrade photo.png --task nosy", "'nosy'; choose from motion-blurry, hazy"),
-        ("degrade photo.png --task noisy --severity 2", "--severity: expected a number from 0 to"),
+        ("degrade photo.png --task noisy --severity 2", "severity must be a number from 0 to"),
         ("degrade photo.png --task noisy --severity nan", "--severity"),
         ("degrade photo.png --task noisy --out photo.png", "is the input itself"),
         ("degrade photo.png --task noisy --out nowhere/a.png", "there is no folder nowhere"),
@@ -235,7 +241,7 @@ def test_help_tells_every_option_and_its_default(command, capsys):
         ("bench quality --images . --out nowhere/table.csv", "there is no folder nowhere"),
         ("bench quality --images . --solver magic", "'magic'"),
         ("bench quality --images . --spacing magic", "'magic'"),
-        ("bench quality --images . --spacing 100,ten", "--spacing: expected times, as in"),
+        ("bench quality --images . --spacing 100,ten", "times as in 100,60,30,0; got"),
         ("bench quality --images . --tasks sunny", "has no task sunny"),
         ("bench quality --images . --card --form raw", "no --tasks, no --form"),
         ("bench quality --card", "the card is of photos kept from training: give their --images"),
@@ -714,7 +720,7 @@ def test_a_checkpoint_of_ones_own_has_the_tasks_that_are_said(own, capsys):
         assert cli.main([*run, "--task", task, "--out", f"{task}.png"]) == 0
     capsys.readouterr()
     line = refused(capsys, *run, "--task", "snowy")
-    assert "unknown task 'snowy'; choose from rainy, my-own" in line
+    assert "does not know the task 'snowy'; choose from rainy, my-own" in line
 
 
 def test_a_network_of_ones_own_that_takes_contexts_restores_with_their_encoder(here, capsys):

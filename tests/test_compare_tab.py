@@ -259,23 +259,23 @@ def settings(solvers=("mrs-ode-d-2", "posterior"), nfes="2, 3", **other):
     whole = {
         "example": 0,
         "upload": None,
-        "mode": given.CLEAN,
+        "damage": given.CLEAN,
         "task": "noisy",
         "severity": 0.5,
         "seed": 0,
-        "largest_side": 64,
+        "size": 64,
         "solvers": solvers if isinstance(solvers, str) else list(solvers),
         "nfes": nfes,
         "spacing": USUAL,
         "with_rmse": False,
         "checkpoint": "bundled",
     }
-    return list((whole | other).values())
+    return whole | other
 
 
 def filled(*args, **other):
     """The updates of a run to its end."""
-    return [state for state, _ in compare.run(VISITOR, *settings(*args, **other))]
+    return [state for state, _ in compare.run(settings(*args, **other), VISITOR)]
 
 
 def test_a_sheet_fills_in_as_results_arrive(network):
@@ -293,7 +293,7 @@ def test_a_sheet_fills_in_as_results_arrive(network):
 
 def test_a_cell_is_what_the_restorer_gives(network):
     filled()
-    ask = compare.asked("ann", *settings())
+    ask = compare.asked("ann", settings())
     cell = Cell("posterior", 3, "uniform-t")
     for step in ask.restorer.trajectory(ask.shown.degraded, "noisy", seed=0, **cell._asdict()):
         x = step.x[0]
@@ -304,7 +304,7 @@ def test_a_cell_is_what_the_restorer_gives(network):
 
 def test_what_is_there_is_not_computed_again(network):
     filled()
-    state, price = compare.preview(VISITOR, *settings(("mrs-ode-d-2", "posterior", "heun")))
+    state, price = compare.preview(settings(("mrs-ode-d-2", "posterior", "heun")), VISITOR)
     assert len(state["cells"]) == 4
     assert re.match(r"4 of 6 runs are here already. 2 runs: 4 evaluations, about \d+ s", price)
     before = network.calls
@@ -317,11 +317,11 @@ def test_what_is_there_is_not_computed_again(network):
 
 
 def test_before_a_run_its_cost_is_said_and_seconds_only_once_they_are_known(network):
-    _, price = compare.preview(VISITOR, *settings())
+    _, price = compare.preview(settings(), VISITOR)
     assert price == "4 runs: 10 evaluations, how long is known after the first of them."
     network.seconds = 0.05
     filled(nfes="2")
-    _, price = compare.preview(VISITOR, *settings(nfes="40"))
+    _, price = compare.preview(settings(nfes="40"), VISITOR)
     seconds = compare.THROUGHPUT.seconds("bundled", 43 * 64, 80)
     assert seconds >= 80 * network.seconds
     assert price == f"2 runs: 80 evaluations, about {duration(seconds)}."
@@ -329,7 +329,7 @@ def test_before_a_run_its_cost_is_said_and_seconds_only_once_they_are_known(netw
 
 def test_stop_ends_before_the_next_step_and_keeps_what_is_there(network):
     network.seconds = 0.02
-    updates = compare.run(VISITOR, *settings(nfes="2, 30"))
+    updates = compare.run(settings(nfes="2, 30"), VISITOR)
     for state, _ in updates:
         if len(state["cells"]) == 2 and state["now"]["spent"]:
             break
@@ -345,9 +345,9 @@ def test_stop_ends_before_the_next_step_and_keeps_what_is_there(network):
 
 
 def test_a_preview_that_comes_late_leaves_the_sheet_of_the_run_alone(network):
-    updates = compare.run(VISITOR, *settings())
+    updates = compare.run(settings(), VISITOR)
     next(updates)
-    assert compare.preview(VISITOR, *settings()) == (gr.skip(), gr.skip())
+    assert compare.preview(settings(), VISITOR) == (gr.skip(), gr.skip())
     list(updates)
     assert len(compare.CACHE.grid("ann").rows()) == 4, "what is downloaded"
 
@@ -383,13 +383,13 @@ def test_where_all_fail_the_sheet_says_so_and_the_next_run_tries_again(network):
 
 
 def test_without_a_truth_there_are_pictures_and_seconds(network):
-    last = filled(mode=given.DAMAGED)[-1]
+    last = filled(damage=given.DAMAGED)[-1]
     assert last["input"] is None and last["pictures"]["truth"] is None
     assert all(c["psnr"] is None and c["picture"] for c in last["cells"])
 
 
 def test_between_two_runs_of_a_sheet_another_visitor_has_their_turn(network):
-    updates = compare.run(VISITOR, *settings())
+    updates = compare.run(settings(), VISITOR)
     next(updates)  # the first run has begun
     came, gone = threading.Event(), threading.Event()
 
@@ -414,10 +414,10 @@ def test_between_two_runs_of_a_sheet_another_visitor_has_their_turn(network):
 def test_a_full_line_refuses_a_new_sheet_and_lets_one_that_has_begun_go_on(network, monkeypatch):
     line = Queue(limit=0)
     monkeypatch.setattr(compare, "QUEUE", line)
-    updates = compare.run(VISITOR, *settings())
+    updates = compare.run(settings(), VISITOR)
     next(updates)
     with pytest.raises(gr.Error, match="The line is full"):
-        list(compare.run(SimpleNamespace(session_hash="bob"), *settings()))
+        list(compare.run(settings(), SimpleNamespace(session_hash="bob")))
     assert list(updates)[-1][0]["state"] == "finished"
 
 
@@ -464,8 +464,8 @@ GONE = {"path": "/nowhere/photo.png", "meta": {"_type": "gradio.FileData"}}
         ({"solvers": [["heun"]]}, "no sampler that is defined"),
         ({"solvers": ["heun", "heun"]}, "compared once"),
         ({"solvers": list(choices.offered(PROCESS))[:13]}, "At most 12 samplers"),
-        ({"spacing": "even"}, "The spacing must be one of usual, fitted, uniform-lambda"),
-        ({"seed": -1}, "The seed must be a whole number"),
+        ({"spacing": "even"}, "spacing must be one of usual, fitted, uniform-lambda"),
+        ({"seed": -1}, "seed must be a whole number"),
         ({"checkpoint": "/etc/passwd"}, "There is no checkpoint"),
         ({"upload": GONE}, "no longer there"),
         ({"upload": "/etc/passwd"}, "must be an uploaded file"),
@@ -475,7 +475,7 @@ GONE = {"path": "/nowhere/photo.png", "meta": {"_type": "gradio.FileData"}}
 def test_what_cannot_be_run_is_refused_with_a_sentence(network, wrong, sentence):
     with pytest.raises(gr.Error, match=sentence):
         filled(**wrong)
-    state, price = compare.preview(VISITOR, *settings(**wrong))
+    state, price = compare.preview(settings(**wrong), VISITOR)
     assert price.startswith("Cannot run: ") and sentence in price
     assert "cells" not in state, "what is on the sheet stays"
     assert network.calls == 0

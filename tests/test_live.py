@@ -20,6 +20,7 @@ from mrsampler import SPACINGS, VESDE, Denoiser, MeanRevertingSDE
 from mrsampler.checkpoints import Checkpoint
 from mrsampler.metrics import ssim
 from mrsampler.restorer import Restorer
+from mrsampler.run import Run
 from mrsampler.solvers import SOLVERS
 from mrsampler.ui.parts import choices
 from mrsampler.ui.parts.frames import jpeg
@@ -244,7 +245,7 @@ def test_a_race_that_is_closed_ends_the_moment_that_is_being_made(monkeypatch):
     monkeypatch.setattr(live, "UPDATES_PER_SECOND", 1e-6)  # the second moment is the whole race
     shown = SimpleNamespace(degraded=TRUTH.clone(), truth=TRUTH)
     entrants = [replace(entrant, nfe=200) for entrant in ENTRANTS]
-    moments = live.race("test", shown, "noisy", entrants, 0, stop)
+    moments = live.race(Run(checkpoint="test"), shown, entrants, stop)
     next(moments)
     moments.close()
     assert stop.is_set()
@@ -359,8 +360,8 @@ def test_an_entry_says_in_words_what_it_is_and_costs(name, label, cost):
 def test_every_nfe_that_can_be_set_pays_for_a_run(name, process):
     known = restorer(process=process)
     for nfe in choices.bounds(name, process):
-        entrant = samplers.entrant(known, "a", name, nfe, "blend")
-        next(known.trajectory(torch.rand(3, 8, 8), "noisy", solver=name, nfe=entrant.nfe))
+        asked = samplers.checked(known, Run(solver=name, nfe=nfe, spacing="blend"))
+        next(known.trajectory(torch.rand(3, 8, 8), "noisy", solver=name, nfe=asked.nfe))
         assert choices.explained(name, nfe, process).endswith(".")
 
 
@@ -380,7 +381,7 @@ def test_fitted_times_are_offered_where_there_are_some_and_taken_by_default():
     assert elsewhere["fallback"] == "blend"
     assert [option["value"] for option in elsewhere["groups"][0]["options"]] == list(SPACINGS)
     # Pressed before the page has heard of it.
-    assert samplers.entrant(fitted, "a", "mrs-ode-d-2", 9, "optimised").spacing == "blend"
+    assert samplers.checked(fitted, Run(nfe=9, spacing="optimised")).spacing == "blend"
 
 
 @pytest.mark.parametrize(
@@ -418,24 +419,30 @@ def test_while_a_checkpoint_is_on_its_way_the_controls_are_those_of_the_one_befo
 
 
 def test_a_baseline_runs_on_its_own_usual_spacing():
-    assert samplers.entrant(restorer(), "b", "posterior", 10).spacing == "uniform-t"
-    assert samplers.entrant(restorer(), "b", "heun", 10).spacing == "uniform-lambda"
+    for baseline, spacing in (("posterior", "uniform-t"), ("heun", "uniform-lambda")):
+        assert samplers.entrants(Run(baseline=baseline))[1].spacing == spacing
 
 
 @pytest.mark.parametrize(
-    ("solver", "nfe", "spacing", "sentence"),
+    ("settings", "sentence"),
     [
-        ("magic", 8, "blend", "no solver that is defined on"),
-        ("langevin", 8, "blend", "no solver that is defined on"),
-        ({"a": 1}, 8, "blend", "no solver that is defined on"),
-        ("pndm", 3, "blend", "The NFE of PNDM must be a whole number from 4 to 100"),
-        ("heun", 101, "blend", "The NFE of Heun must be a whole number from 2 to 100"),
-        ("heun", None, "blend", "The NFE of Heun must be"),
-        ("heun", "8", "blend", "The NFE of Heun must be"),
-        ("heun", 8, "odd", "The spacing must be one of"),
-        ("heun", 8, None, "The spacing must be one of"),
+        ({"solver": "langevin"}, r"solver must be one of mrs-ode-d-1, .*; got 'langevin'\."),
+        ({"solver": "pndm", "nfe": 3}, r"nfe must be a whole number from 4 to 100; got 3\."),
+        ({"solver": "heun", "nfe": 101}, r"nfe must be a whole number from 2 to 100; got 101\."),
+        ({"baseline": "langevin"}, "baseline must be one of"),
+        ({"baseline": "heun", "baseline_nfe": 1}, "baseline_nfe must be a whole number from 2"),
+        ({"spacing": "karras:5"}, "spacing must be one of uniform-lambda"),
     ],
 )
-def test_what_the_page_does_not_offer_gets_a_sentence(solver, nfe, spacing, sentence):
-    with pytest.raises(gr.Error, match=sentence):
-        samplers.entrant(restorer(), "a", solver, nfe, spacing)
+def test_what_the_page_does_not_offer_gets_a_sentence(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        samplers.checked(restorer(), Run(**settings))
+
+
+@pytest.mark.parametrize("solver", ["magic", "langevin", {"a": 1}])
+def test_a_solver_that_is_not_offered_has_no_menu(monkeypatch, solver):
+    monkeypatch.setattr(samplers, "load", lambda checkpoint: restorer())
+    monkeypatch.setattr(samplers, "loaded", lambda checkpoint: True)
+    placed = (("test", "heun"), ("test", "posterior"))
+    with pytest.raises(gr.Error, match="solver must be one of"):
+        samplers.settled("test", solver, 8, 8, "posterior", 100, 100, placed)

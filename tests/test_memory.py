@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mrsampler.run import Run
 from mrsampler.ui.parts.files import save, save_bytes
-from mrsampler.ui.restore.memory import Memory, Run
+from mrsampler.ui.restore.memory import Memory, RunResult
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def run_with_files():
-    run = Run("run", None, {"degraded": ""})
+    run = RunResult("run", Run(), (), {"degraded": ""})
     run.files = [save(Image.new("RGB", (4, 4)), "restored"), save_bytes(b"{}", "race.json")]
     return run
 
@@ -35,7 +36,7 @@ def wait_for_files(cache, number):
 
 
 def run_without():
-    return Run("another", None, {"degraded": ""})
+    return RunResult("another", Run(), (), {"degraded": ""})
 
 
 def test_a_runs_files_outlive_the_next_run_and_go_with_the_one_after(cache):

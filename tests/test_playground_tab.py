@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 from mrsampler import SOLVERS
 from mrsampler.particles import FRAMES
 from mrsampler.playground import DENSITIES
+from mrsampler.run import RefusedError
 from mrsampler.ui import page as whole_page
 from mrsampler.ui.parts import choices
 from mrsampler.ui.playground import tab as playground
@@ -26,7 +27,6 @@ from mrsampler.ui.playground.tab import (
     MOST_POINTS,
     PROCESSES,
     SIDE,
-    Refused,
     errors,
     read,
     rivals,
@@ -264,21 +264,21 @@ def test_solvers_with_evaluations_of_their_own_have_errors_too(solver):
         ({"solver": "langevin"}, "The solver must be one of"),  # it needs VE
         ({"process": "subtle"}, "The process must be one of"),
         ({"density": {}}, "The density must be one of"),
-        ({"nfe": 0}, "The NFE of MR Sampler ODE d-2 must be from 1 to 100"),
+        ({"nfe": 0}, "The NFE of MR Sampler ODE d-2 must be a whole number from 1 to 100; got 0"),
         ({"nfe": None}, "The NFE of"),
         ({"nfe": math.nan}, "The NFE of"),
         ({"nfe": "8"}, "The NFE of"),
         ({"nfe": True}, "The NFE of"),
-        ({"solver": "pndm", "nfe": 3}, "The NFE of PNDM must be from 4"),
+        ({"solver": "pndm", "nfe": 3}, "The NFE of PNDM must be a whole number from 4"),
         ({"mu": [2.0, 0.0]}, "Each coordinate of \u03bc"),
         ({"mu": [math.nan, 0.0]}, "Each coordinate of \u03bc"),
         ({"mu": "here"}, "\u03bc must be two numbers"),
-        ({"particles": 100_000}, "The number of particles must be from"),
-        ({"seed": -1}, "The seed must be from"),
-        ({"seed": 1.7}, "The seed must be a whole number; got 1.7"),
-        ({"nfe": 2.5}, "must be a whole number; got 2.5"),
-        ({"step_size": math.inf}, "The step size must be from"),
-        ({"per_level": 0}, "The updates a level must be from"),
+        ({"particles": 100_000}, "The number of particles must be a whole number from"),
+        ({"seed": -1}, "The seed must be a whole number from 0"),
+        ({"seed": 1.7}, "The seed must be a whole number from 0 to 9007199254740992; got 1.7"),
+        ({"nfe": 2.5}, "must be a whole number from 1 to 100; got 2.5"),
+        ({"step_size": math.inf}, "The step size must be a number from"),
+        ({"per_level": 0}, "The updates a level must be a whole number from"),
         ({"spacing": "odd"}, "The spacing must be one of"),
         ({"density": DRAWN, "points": []}, f"Draw 1 to {MOST_POINTS} points"),
         ({"density": DRAWN, "points": [[0, 0]] * (MOST_POINTS + 1)}, "Draw 1 to"),
@@ -289,7 +289,7 @@ def test_solvers_with_evaluations_of_their_own_have_errors_too(solver):
     ids=str,
 )
 def test_what_the_page_does_not_offer_gets_a_sentence(settings, sentence):
-    with pytest.raises(Refused, match=re.escape(sentence)):
+    with pytest.raises(RefusedError, match=re.escape(sentence)):
         read(DEFAULTS | settings)
     for asked in (simulate, errors):
         assert sentence in asked(DEFAULTS | settings)["error"]
@@ -593,7 +593,9 @@ def test_what_cannot_run_is_said_and_the_picture_stays(page):
     box = page.get_by_label("Playground seed", exact=True)
     box.fill("")
     box.press("Enter")
-    expect(page.locator(".say")).to_have_text("The seed must be from 0 to 2147483647.")
+    expect(page.locator(".say")).to_have_text(
+        "The seed must be a whole number from 0 to 9007199254740992; got nothing."
+    )
     # The errors stay those of the picture that stays.
     page.wait_for_function("document.querySelector('#playground-chart .chart').data?.length === 3")
     expect(page.locator("#playground-error")).not_to_have_class(re.compile("stale"))

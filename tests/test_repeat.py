@@ -7,6 +7,7 @@ import math
 import shlex
 import threading
 import types
+from dataclasses import replace
 
 import gradio as gr
 import numpy as np
@@ -16,25 +17,35 @@ from PIL import Image
 
 from mrsampler import cli, photo
 from mrsampler.examples import examples
+from mrsampler.run import LINKED, Run
 from mrsampler.size import OWN, result
 from mrsampler.solvers import BudgetError
 from mrsampler.ui import hardware, session
 from mrsampler.ui.parts import photo_controls as given
 from mrsampler.ui.parts.frames import ByteImage, within
 from mrsampler.ui.parts.quality import Judge, Quality, lesson
-from mrsampler.ui.restore import downloads, link, live, memory, repeat, tab
+from mrsampler.ui.restore import downloads, link, live, memory, samplers, tab
 from mrsampler.ui.restore.figures import Line, pinned, unpinned
 from mrsampler.ui.restore.live import Entrant, Still, distances
-from mrsampler.ui.restore.memory import Memory, Run, digest
-from mrsampler.ui.restore.repeat import Settings
+from mrsampler.ui.restore.memory import Memory, RunResult, digest
 from mrsampler.ui.restore.tab import takeaway, why
 
-ENTRANTS = (
-    Entrant("a", "MR Sampler SDE d-2", "mrs-sde-d-2", 3, "blend"),
-    Entrant("b", "Posterior", "posterior", 4, "uniform-t"),
-)
 PHOTO = str(examples()[1].path)
 SEED, SIDE = 7, 96
+ASKED = Run(
+    photo=PHOTO,
+    damage=given.CLEAN,
+    task="noisy",
+    severity=0.35,
+    solver="mrs-sde-d-2",
+    nfe=3,
+    spacing="blend",
+    baseline="posterior",
+    baseline_nfe=4,
+    seed=SEED,
+    size=SIDE,
+)
+ENTRANTS = samplers.entrants(ASKED)
 
 
 def run(clean, path=PHOTO, name="run 1", until=math.inf):
@@ -43,20 +54,21 @@ def run(clean, path=PHOTO, name="run 1", until=math.inf):
     The visitor presses Stop once the first sampler has made `until` evaluations.
     """
     stop = threading.Event()
-    settings = Settings(path, 1, clean, "noisy", 0.35, SEED, SIDE, "bundled", ENTRANTS)
-    given = photo.read(path)
-    shown = session.subject(given, clean, "noisy", 0.35, SEED, SIDE)
-    kept = Run(name, settings, {"photo": digest(given.rgb), "degraded": digest(shown.degraded)})
+    asked = replace(ASKED, photo=path, damage=given.CLEAN if clean else given.DAMAGED)
+    source = photo.read(path)
+    shown = session.subject(source, asked)
+    digests = {"photo": digest(source.rgb), "degraded": digest(shown.degraded)}
+    kept = RunResult(name, asked, ENTRANTS, digests)
     with pytest.MonkeyPatch.context() as patch:
         if until < math.inf:
             # The next step is made when it is asked for, not ahead: stopped, it is always there.
             patch.setattr(live, "_race", hardware.gpu(live._race.__wrapped__))
-        for moment in live.race("bundled", shown, "noisy", list(ENTRANTS), SEED, stop):
+        for moment in live.race(asked, shown, ENTRANTS, stop):
             kept.add(moment.stills)
             kept.figures = moment.figures
             if moment.results[0].nfe >= until:
                 stop.set()
-    kept.settings = kept.settings.after(moment.results)
+    kept.end(moment.results)
     picture = result(shown.source, shown.small, "noisy", moment.results[0].image)
     kept.digests["restored"] = hashlib.sha256(picture.tobytes()).hexdigest()
     return kept, picture
@@ -80,7 +92,7 @@ def either(request):
 def test_the_copied_python_makes_the_same_pixels(either, tmp_path, monkeypatch):
     kept, picture = either
     monkeypatch.chdir(tmp_path)
-    exec(compile(repeat.python(kept.settings), "copied", "exec"), {})
+    exec(compile(kept.python, "copied", "exec"), {})
     with Image.open(tmp_path / "restored.png") as again:
         assert again.tobytes() == picture.tobytes()
 
@@ -88,7 +100,7 @@ def test_the_copied_python_makes_the_same_pixels(either, tmp_path, monkeypatch):
 def test_the_copied_command_makes_the_same_pixels(either, tmp_path, monkeypatch):
     kept, picture = either
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(repeat.command(kept.settings))
+    words = shlex.split(kept.command)
     assert words[:3] == ["python", "-m", "mrsampler"]
     assert cli.main(words[3:]) == 0
     with Image.open(tmp_path / "restored.png") as again:
@@ -101,12 +113,12 @@ def test_of_a_stopped_run_the_python_stops_there_and_no_command_is_given(
 ):
     monkeypatch.setattr(live, "UPDATES_PER_SECOND", math.inf)
     kept, picture = run(clean, until=2)
-    assert kept.settings.stopped == {"a": 2, "b": 2}
+    assert kept.stopped == {"a": 2, "b": 2}
     monkeypatch.chdir(tmp_path)
-    exec(compile(repeat.python(kept.settings), "copied", "exec"), {})
+    exec(compile(kept.python, "copied", "exec"), {})
     with Image.open(tmp_path / "restored.png") as again:
         assert again.tobytes() == picture.tobytes()
-    told = takeaway(kept.settings)
+    told = takeaway(kept)
     assert told["command"] is None and told["stopped"] == 2
     record = json.loads(json.dumps(downloads.record(kept), allow_nan=False))
     assert record["state"] == "stopped" and record["command"] is None
@@ -117,19 +129,22 @@ def test_of_a_stopped_run_the_python_stops_there_and_no_command_is_given(
 def test_a_run_stopped_after_its_first_sampler_is_done_is_repeated_whole(monkeypatch):
     monkeypatch.setattr(live, "UPDATES_PER_SECOND", math.inf)
     kept, _ = run(True, until=3)
-    assert kept.settings.stopped == {"b": 3}
-    assert "break" not in repeat.python(kept.settings)
-    assert takeaway(kept.settings)["command"] and takeaway(kept.settings)["stopped"] is None
+    assert kept.stopped == {"b": 3}
+    assert "break" not in kept.python
+    assert takeaway(kept)["command"] and takeaway(kept)["stopped"] is None
     assert downloads.record(kept)["state"] == "stopped"
 
 
 def page_run(path, task, size=OWN, severity=0.35, clean=True):
     """The page's own generator, to its end: its words, the file to download and the takeaway."""
-    mode = given.CLEAN if clean else given.DAMAGED
-    settings = (mode, task, severity, "mrs-ode-d-1", 2, "posterior", 2, SEED, "blend", "bundled")
+    asked = replace(
+        ASKED, solver="mrs-ode-d-1", nfe=2, baseline_nfe=2, task=task, severity=severity, size=size
+    )
     request = types.SimpleNamespace(session_hash="visitor")
     upload = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-    updates = list(tab.run(0, upload, *settings, size, request))
+    values = asked.to_json() | {"example": 0, "upload": upload}
+    values["damage"] = given.CLEAN if clean else given.DAMAGED
+    updates = list(tab.run(values, request))
     return [update[0]["say"] for update in updates], updates[-1][3], updates[-1][4]
 
 
@@ -189,8 +204,9 @@ def test_a_photo_too_large_for_the_page_is_refused_with_what_helps(monkeypatch):
     source = photo.read(PHOTO)
     for damage, task in ((True, "hazy"), (False, "noisy")):
         with pytest.raises(gr.Error, match=r"up to 0\.01 megapixels here.*choose a size in pixels"):
-            session.subject(source, damage, task, 0.5, 0, OWN)
-    assert session.subject(source, False, "hazy", 0.5, 0, OWN).source is source
+            mode = given.CLEAN if damage else given.DAMAGED
+            session.subject(source, Run(damage=mode, task=task))
+    assert session.subject(source, Run(task="hazy")).source is source
 
 
 def test_a_failure_advises_what_the_page_offers():
@@ -203,11 +219,11 @@ def test_a_failure_advises_what_the_page_offers():
 
 def test_names_that_would_break_out_of_the_text_are_quoted(made):
     name = 'it\'s "mine"; rm -rf $HOME.jpg'
-    odd = Settings(name, None, False, "noisy", 0.0, 0, 256, "bundled", ENTRANTS, device="cpu")
-    assert shlex.split(repeat.command(odd))[4] == name
-    assert repr(name) in repeat.python(odd)
-    compile(repeat.python(odd), "copied", "exec")
-    assert "--device cpu" in repeat.command(odd) and ", 'cpu')" in repeat.python(odd)
+    odd = Run(photo=name, device="cpu")
+    assert shlex.split(odd.to_command())[4] == name
+    assert repr(name) in odd.to_python()
+    compile(odd.to_python(), "copied", "exec")
+    assert "--device cpu" in odd.to_command() and ", 'cpu')" in odd.to_python()
 
 
 def test_the_json_holds_what_repeats_the_run_and_the_digests_that_prove_it(made):
@@ -338,22 +354,18 @@ def test_blur_costs_perception_and_noise_costs_distortion_first():
 
 
 def test_a_link_brings_the_same_settings_back(made):
-    query = link.query(made[0].settings)
-    given = dict(pair.split("=") for pair in query.split("&"))
-    assert set(given) == link.KEYS
-    linked, refused = link.read(given | {"side": "384"})
-    assert refused == []
-    assert (linked.sampler, linked.nfe, linked.spacing) == ("mrs-sde-d-2", 3, "blend")
-    assert (linked.baseline, linked.baseline_nfe) == ("posterior", 4)
-    assert (linked.example, linked.own, linked.clean, linked.seed) == (1, False, True, SEED)
-    assert (linked.task, linked.severity, linked.size) == ("noisy", 0.35, 384)
+    query = dict(pair.split("=") for pair in made[0].asked.to_query().split("&"))
+    assert set(query) == set(LINKED)
+    linked, refused = link.read(query | {"size": "384"})
+    assert refused == [] and linked.example == 1
+    assert replace(linked, photo=PHOTO) == replace(ASKED, size=384)
 
 
 def test_a_link_to_a_photo_of_ones_own_says_that_it_is_not_in_it(made):
-    own = Settings("me.jpg", None, False, "hazy", 0.5, 0, 384, "bundled", ENTRANTS)
-    assert "me.jpg" not in link.query(own), "a file's name is the visitor's own"
-    linked, refused = link.read(dict(pair.split("=") for pair in link.query(own).split("&")))
-    assert linked.own and not linked.clean and linked.task == "hazy" and refused == []
+    own = Run(photo="me.jpg", task="hazy", size=384)
+    assert "me.jpg" not in own.to_query(), "a file's name is the visitor's own"
+    linked, refused = link.read(dict(pair.split("=") for pair in own.to_query().split("&")))
+    assert linked.example is None and not linked.clean and linked.task == "hazy" and refused == []
 
 
 @pytest.mark.parametrize(
@@ -400,8 +412,7 @@ def still(key, index, side=32, whole=True):
 
 
 def kept_run(name="run 1", subject="s", steps=9, side=32):
-    settings = Settings("x.png", None, False, "noisy", 0.5, 0, 256, "bundled", ENTRANTS)
-    kept = Run(name, settings, {"photo": "p", "degraded": subject})
+    kept = RunResult(name, Run(photo="x.png"), ENTRANTS, {"photo": "p", "degraded": subject})
     for key in "ab":
         kept.add([still(key, i, side, whole=i % 2 == 0) for i in range(steps)])
     return kept
@@ -461,7 +472,7 @@ def test_beyond_the_cap_for_all_those_longest_away_are_forgotten(monkeypatch):
 def test_pinned_lines_are_drawn_in_one_basis_with_the_next_runs(made):
     kept, _ = made
     pin = kept.pin("a", "p1")
-    shown = session.subject(photo.read(PHOTO), True, "noisy", 0.35, SEED, SIDE)
+    shown = session.subject(photo.read(PHOTO), ASKED)
     entrants = [Entrant("a", "DDIM", "ddim", 2, "blend"), ENTRANTS[1]]
     restorer = session.load("bundled")
     last = list(

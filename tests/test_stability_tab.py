@@ -219,20 +219,22 @@ def test_the_last_word_says_how_each_ended_and_its_worst_step():
     assert stability.say(Moment([], steps, {"noise": 4.1}, False)).startswith("Stopped")
 
 
+VISITOR = SimpleNamespace(session_hash="ann")
+
+
 def asked(**other):
     whole = {
         "example": 0,
         "upload": None,
-        "mode": given.CLEAN,
+        "damage": given.CLEAN,
         "task": "noisy",
         "severity": 0.5,
         "seed": 0,
-        "largest_side": 64,
+        "size": 64,
         "solver": "SDE, order 2",
         "nfe": 3,
         "spacing": "blend",
         "checkpoint": "bundled",
-        "request": SimpleNamespace(session_hash="ann"),
     }
     return whole | other
 
@@ -240,11 +242,13 @@ def asked(**other):
 def test_what_the_visitor_is_told_to_change_is_said_once_and_without_quotes(monkeypatch):
     monkeypatch.setattr(stability, "load", lambda checkpoint: restorer())
     with pytest.raises(gr.Error) as refused:
-        list(stability.run(**asked(seed=-1)))
-    assert refused.value.message == "The seed must be a whole number from 0 to 2147483647."
+        list(stability.run(asked(seed=-1), VISITOR))
+    assert (
+        refused.value.message == "seed must be a whole number from 0 to 9007199254740992; got -1."
+    )
     monkeypatch.setattr(stability, "QUEUE", Queue(limit=0))
     with stability.QUEUE.turn(), pytest.raises(gr.Error) as refused:
-        list(stability.run(**asked()))
+        list(stability.run(asked(), VISITOR))
     assert refused.value.message == "The line is full (0 waiting): try again in a minute."
 
 

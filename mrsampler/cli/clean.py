@@ -36,9 +36,7 @@ def add_damage(command: argparse.ArgumentParser, largest_side: int) -> None:
         metavar="PIXELS",
         help="larger photos are first scaled down to this",
     )
-    command.add_argument(
-        "--severity", type=options.severity, default=0.5, metavar="S", help="of the damage, 0 to 1"
-    )
+    options.add(command, "severity", "; 0 to 1", metavar="S")
 
 
 def paths(images: Path | None) -> list[Path]:

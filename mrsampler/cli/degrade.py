@@ -20,11 +20,9 @@ def add(commands: Any) -> None:
     command.set_defaults(command=run)
     command.add_argument("input", type=Path, nargs="+", metavar="PHOTO", help="a clean picture")
     options.add_task(command, required=False)
-    command.add_argument(
-        "--severity",
-        type=options.severity,
-        metavar="S",
-        help="from 0, next to no damage, to 1 (default: 0.5; a contact sheet shows 0.2, 0.5, 1)",
+    options.add_severity(
+        command,
+        ", from 0, next to none, to 1 (default: 0.5; a contact sheet shows 0.2, 0.5, 1)",
     )
     command.add_argument(
         "--form",
@@ -32,9 +30,7 @@ def add(commands: Any) -> None:
         help="of the damage, one of the task's that `list tasks` names (default: usual); held-out: "
         "the one that the bundled networks were never trained on",
     )
-    command.add_argument(
-        "--seed", type=options.seed, default=0, metavar="N", help="fixes all chance"
-    )
+    options.add(command, "seed", metavar="N")
     command.add_argument(
         "--out",
         metavar="PATH",

@@ -35,16 +35,12 @@ def device(name: str) -> str | None:
 
 def load(args: argparse.Namespace, task: str | None = None, **settings: Any) -> Restorer:
     """The checkpoint, once it has agreed to `task` (None: its first) and the sampler's settings."""
-    import torch
-
     from mrsampler import restorer
 
     try:
         said = options.checkpoint(args)
         loaded = restorer.load(args.checkpoint, device(args.device), **said)
-        # Settings are checked when a trajectory is made; it does not run before it is asked.
-        probe = torch.zeros(3, 32, 32)
-        loaded.trajectory(probe, loaded.tasks[0] if task is None else task, **settings)
+        loaded.check(loaded.tasks[0] if task is None else task, **settings)
     except (FileNotFoundError, ValueError) as error:
         # The library names its arguments, the command line its options.
         why = re.sub(r"\b(architecture|encoder|process)=", r"--\1", reason(error))

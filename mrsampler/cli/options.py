@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mrsampler.cli.errors import CommandError
+from mrsampler.run import OPTIONS, SETTINGS, RefusedError, Run
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,24 +63,21 @@ def truth(text: str) -> bool:
 
 
 count = number(int, 1)
-seed = number(int, 0, 2**53)
-severity = number(float, 0, 1)
 
 
-def spacing(text: str) -> str | list[float]:
-    """A list of times, or a name as it stands: the trajectory knows which there are."""
-    if "," not in text:
-        return text
-    try:
-        times = [float(time) for time in text.split(",")]
-    except ValueError:
-        times = [math.nan]
-    if not all(map(math.isfinite, times)):
-        raise argparse.ArgumentTypeError(f"expected times, as in 100,60,30,0, got {text!r}")
-    return times
+def reader(name: str) -> Callable[[str], Any]:
+    """Reads a setting of a run; one that no run can have is refused in its words."""
+
+    def read(text: str) -> Any:
+        try:
+            return SETTINGS[name].check(text)
+        except RefusedError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
-SETTINGS: dict[str, Callable[[str], float | bool]] = {
+FINER: dict[str, Callable[[str], float | bool]] = {
     "eta": number(float, 0, 1),
     "tolerance": above_zero,
     "lambda_min": number(float, -50, 50),
@@ -89,14 +87,14 @@ SETTINGS: dict[str, Callable[[str], float | bool]] = {
 
 
 def setting(text: str) -> tuple[str, float | bool]:
-    """One of SETTINGS, as NAME=VALUE."""
+    """One of FINER, as NAME=VALUE."""
     name, _, value = text.partition("=")
-    if name not in SETTINGS:
+    if name not in FINER:
         raise argparse.ArgumentTypeError(
-            f"expected NAME=VALUE with a NAME of {', '.join(SETTINGS)}, got {text!r}"
+            f"expected NAME=VALUE with a NAME of {', '.join(FINER)}, got {text!r}"
         )
     try:
-        return name, SETTINGS[name](value)
+        return name, FINER[name](value)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{name}: {error}") from None
 
@@ -112,40 +110,49 @@ def pair(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def add(command: argparse.ArgumentParser, name: str, more: str = "", **options: Any) -> None:
+    """An option for a setting of a run; `more` is what its help says beyond."""
+    setting = SETTINGS[name]
+    said = f"{setting.documented.removesuffix('.')}{more}"
+    given = {"type": reader(name), "default": setting.default, "help": said}
+    command.add_argument(f"--{name}", **(given | options))
+
+
 def add_task(command: argparse.ArgumentParser, required: bool = True) -> None:
-    command.add_argument(
-        "--task", required=required, help="what is wrong with the photo; `mrsampler list tasks`"
-    )
+    add(command, "task", "; `mrsampler list tasks`", required=required, default=None)
+
+
+def add_severity(command: argparse.ArgumentParser, more: str) -> None:
+    """It has no default of its own: what there is without it, `more` says."""
+    add(command, "severity", more, default=None, metavar="S")
 
 
 def add_sampler(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--solver", default="mrs-ode-d-2", help="`mrsampler list solvers`")
-    command.add_argument(
-        "--nfe", type=count, default=10, metavar="N", help="the most evaluations of the network"
-    )
-    command.add_argument(
-        "--spacing",
-        type=spacing,
-        default="uniform-lambda",
-        help="`mrsampler list spacings`, karras:RHO, or the times: 100,60,30,0",
+    add(command, "solver", "; `mrsampler list solvers`", metavar="NAME")
+    add(command, "nfe", metavar="N")
+    add(
+        command,
+        "spacing",
+        ": `mrsampler list spacings`, karras:RHO, or the times: 100,60,30,0",
+        metavar="NAME",
     )
     command.add_argument(
         "--set",
         type=setting,
         action="append",
         metavar="NAME=VALUE",
-        help=f"a finer setting of the sampler, one of {', '.join(SETTINGS)}; as often as needed",
+        help=f"a finer setting of the sampler, one of {', '.join(FINER)}; as often as needed",
     )
     add_checkpoint(command)
 
 
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--checkpoint",
-        default="bundled",
-        metavar="NAME",
-        help="a bundled or published checkpoint (`mrsampler list checkpoints`), the latter also as "
+    add(
+        command,
+        "checkpoint",
+        ": a bundled or published checkpoint (`mrsampler list checkpoints`), the latter also as "
         "NAME@REVISION; a .safetensors file with its .json card; with --architecture, any file",
+        metavar="NAME",
     )
     adopted = command.add_argument_group(
         "a checkpoint of one's own", "a .pth, .pt or .safetensors file without a card"
@@ -228,15 +235,16 @@ def check_card(args: argparse.Namespace) -> None:
         raise CommandError(f"{args.checkpoint} has no card to write to")
 
 
+def run(args: argparse.Namespace) -> Run:
+    """The run that the options give."""
+    given = {name: getattr(args, name, None) for name in OPTIONS}
+    return Run(**{name: value for name, value in given.items() if value is not None})
+
+
 def sampler(args: argparse.Namespace) -> dict[str, Any]:
     """What `add_sampler` declares of the trajectory's settings."""
-    chosen = {"solver": args.solver, "nfe": args.nfe, "spacing": args.spacing}
-    return chosen | dict(args.set or ())
+    return run(args).sampler | dict(args.set or ())
 
 
 def add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--device",
-        default="auto",
-        help="cpu, cuda, cuda:1, mps; auto takes the GPU if there is one",
-    )
+    add(command, "device", metavar="NAME")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrsampler.cli import files, loading, options
 from mrsampler.cli.errors import CommandError, reason
+from mrsampler.run import CLEAN, DAMAGED, FAILURES, Run
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from mrsampler.photo import Photo
     from mrsampler.restorer import Restorer
 
-_OWN = "own"  # mrsampler.size.OWN, without torch
 _LONG = 5.0  # seconds that are worth a word before
 
 
@@ -41,29 +41,20 @@ def add(commands: Any) -> None:
         "(default: INPUT's name with -restored.png, beside it). For a folder INPUT it is required: "
         "another folder, made if need be, whose results are all .png",
     )
-    command.add_argument(
-        "--severity",
-        type=options.severity,
-        metavar="S",
-        help="the photo is clean: damage it first, at its own size or within --size pixels, as the "
+    options.add_severity(
+        command,
+        ". The photo is clean: damage it first, at its own size or within --size pixels, as the "
         "page does (default: it is damaged already)",
     )
     options.add_sampler(command)
-    command.add_argument(
-        "--seed",
-        type=options.seed,
-        default=0,
-        metavar="N",
-        help="fixes all chance, for each photo anew",
-    )
-    command.add_argument(
-        "--size",
-        type=_size,
-        default=_OWN,
+    options.add(command, "seed", ", for each photo anew", metavar="N")
+    options.add(command, "texture", metavar="TAU")
+    options.add(
+        command,
+        "size",
+        ". With `own` what is a matter of pixels (noise, JPEG) is restored by tiles, the rest "
+        "within 512",
         metavar="PIXELS",
-        help="a larger photo is restored scaled down to this; `own`: what is a matter of pixels "
-        "(noise, JPEG) at the photo's own size, by tiles, the rest within 512; results always are "
-        "of the photo's size",
     )
     options.add_device(command)
     command.add_argument(
@@ -76,16 +67,6 @@ def add(commands: Any) -> None:
     )
 
 
-def _size(text: str) -> float | str:
-    if text == _OWN:
-        return text
-    try:
-        return options.number(int, 32)(text)
-    except argparse.ArgumentTypeError:
-        wanted = f"expected {_OWN}, or a whole number from 32, got {text!r}"
-        raise argparse.ArgumentTypeError(wanted) from None
-
-
 def run(args: argparse.Namespace) -> int:
     if not args.input.exists():
         raise CommandError(f"{args.input}: there is no such file or folder")
@@ -94,13 +75,11 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Job:
-    """A loaded checkpoint and how it is to restore."""
+    """A loaded checkpoint and what it is to make of each photo; `finer` are its --set."""
 
     restorer: Restorer
-    task: str
-    size: int | str
-    severity: float | None
-    settings: dict[str, Any]
+    asked: Run
+    finer: dict[str, Any]
 
     def run(self, source: Path, target: Path, progress: Callable[[float], None]) -> str:
         """Restores one file to another and says so. Raises CommandError.
@@ -112,7 +91,7 @@ class _Job:
         started = time.perf_counter()
         try:
             picture, seen, nfe = self._restored(given, source, progress)
-        except (RuntimeError, MemoryError, ValueError, ArithmeticError) as error:
+        except FAILURES as error:
             hint = "; a smaller --size needs less memory" * ("memory" in str(error))
             raise CommandError(f"{source}: {reason(error)}{hint}") from None
         seconds = time.perf_counter() - started
@@ -130,32 +109,40 @@ class _Job:
         """The picture, the (width, height) that the network saw, and the evaluations spent."""
         from mrsampler.size import result, working
 
+        asked = self.asked
         damaged = self._degraded(given)
-        small = working(damaged, self.task, self.size)
+        small = working(damaged, asked.task, asked.size)
         height, width = small.rgb.shape[1:]
 
         def heard(spent: float) -> None:
             forecast.after(spent)
             progress(spent)
 
-        steps = self.restorer.trajectory(small.rgb, self.task, on_tile=heard, **self.settings)
-        forecast = _Forecast(f"{source}, {width} x {height}", self.settings["nfe"])
+        settings = asked.sampler | self.finer
+        steps = self.restorer.trajectory(
+            small.rgb, asked.task, seed=asked.seed, on_tile=heard, **settings
+        )
+        forecast = _Forecast(f"{source}, {width} x {height}", asked.nfe)
         for step in steps:
             heard(step.nfe)
-        return result(damaged, small, self.task, step.x[0].cpu()), (width, height), step.nfe
+        x = step.x
+        if asked.texture < 1 and (reading := self.restorer.reading(small.rgb, asked.task)):
+            x = reading.textured(x, asked.texture)
+        return result(damaged, small, asked.task, x[0].cpu()), (width, height), step.nfe
 
     def _degraded(self, given: Photo) -> Photo:
         """The photo as it is to be restored: a clean one scaled down to --size and damaged."""
-        if self.severity is None:
+        asked = self.asked
+        if not asked.clean:
             return given
         import torch
 
         from mrsampler import degrade
 
-        if isinstance(self.size, int):
-            given = given.within(self.size)
-        generator = torch.Generator().manual_seed(self.settings["seed"])
-        return replace(given, rgb=degrade(given.rgb, self.task, self.severity, generator))
+        if isinstance(asked.size, int):
+            given = given.within(asked.size)
+        generator = torch.Generator().manual_seed(asked.seed)
+        return replace(given, rgb=degrade(given.rgb, asked.task, asked.severity, generator))
 
 
 class _Forecast:
@@ -186,9 +173,10 @@ class _CannotWriteError(CommandError):
 
 
 def _job(args: argparse.Namespace) -> _Job:
-    settings = options.sampler(args) | {"seed": args.seed}
-    restorer = loading.load(args, args.task, **settings)
-    return _Job(restorer, args.task, args.size, args.severity, settings)
+    asked = replace(options.run(args), damage=DAMAGED if args.severity is None else CLEAN)
+    finer = dict(args.set or ())
+    restorer = loading.load(args, asked.task, texture=asked.texture, **(asked.sampler | finer))
+    return _Job(restorer, asked, finer)
 
 
 def _file(args: argparse.Namespace) -> int:

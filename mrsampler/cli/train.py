@@ -71,7 +71,7 @@ def add(commands: Any) -> None:
         "--workers", type=options.number(int, 0), default=1, help="processes that degrade photos"
     )
     command.add_argument(
-        "--seed", type=options.seed, default=0, help="of the weights and the crops"
+        "--seed", type=options.reader("seed"), default=0, help="of the weights and the crops"
     )
     command.add_argument(
         "--save-every",

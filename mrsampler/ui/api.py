@@ -3,30 +3,38 @@
 As Model Context Protocol tools they carry the same names, parameters and descriptions.
 """
 
+import inspect
 import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from mrsampler import checkpoints, photo
-from mrsampler.degradations import TASKS
+from mrsampler import photo
 from mrsampler.photo import Photo, PhotoError
-from mrsampler.restorer import OPTIMISED
-from mrsampler.size import OWN, is_local, result, working
-from mrsampler.solvers import SOLVERS
-from mrsampler.timesteps import SPACINGS
-from mrsampler.trajectory import DEFAULT_NFE, DEFAULT_SOLVER, DEFAULT_SPACING
+from mrsampler.run import (
+    CLEAN,
+    DAMAGED,
+    FAILURES,
+    SETTINGS,
+    Run,
+    Setting,
+    Size,
+    Whole,
+    reason,
+)
+from mrsampler.size import OWN, is_local, working
 from mrsampler.ui.compare import tab as sheets
-from mrsampler.ui.parts import choices
-from mrsampler.ui.parts import photo_controls as given
 from mrsampler.ui.parts.files import save, save_bytes, uploaded
+from mrsampler.ui.parts.settings import LARGEST_SIDE
 from mrsampler.ui.playground import tab as scenes
 from mrsampler.ui.queue import THROUGHPUT
+from mrsampler.ui.restore.memory import Sample
 from mrsampler.ui.session import (
     QUEUE,
     arrival,
@@ -40,103 +48,115 @@ from mrsampler.ui.session import (
 # gradio reads the hints its own way: a dict for FileData, and what a yield holds as the return.
 
 
-def restore(
-    image: gr.FileData,
-    task: str = "noisy",
-    solver: str = DEFAULT_SOLVER,
-    nfe: int = DEFAULT_NFE,
-    seed: int = 0,
-    spacing: str = DEFAULT_SPACING,
-    checkpoint: str = "",
-    size: str = OWN,
-) -> tuple[gr.FileData, dict]:
+OFFERED = SETTINGS | {
+    "nfe": SETTINGS["nfe"].within(Whole(1, 1000)),
+    "size": SETTINGS["size"].within(Size(1024)),
+}
+"""The settings of a run that a program may ask for here."""
+
+
+def described(
+    names: str, **narrower: Setting
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Makes an endpoint of a function: its parameters are `names`, in this order.
+
+    Those that are settings of a run it gets as one, `asked`; the others are its own, and its
+    docstring has them. An empty text is a setting's default. What it raises is a sentence.
+    """
+
+    def endpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+        own, settings = inspect.signature(function), OFFERED | narrower
+        parameters, words = [], [inspect.getdoc(function) or ""]
+        for name in names.split():
+            if name in own.parameters:
+                parameters.append(own.parameters[name])
+                continue
+            setting = settings[name]
+            kind, given = inspect.Parameter.POSITIONAL_OR_KEYWORD, type(setting.default)
+            parameters.append(
+                inspect.Parameter(name, kind, default=setting.default, annotation=given)
+            )
+            words.append(f"    {name}: {setting.documented} It must be {setting.kind.wanted}.")
+        signature = own.replace(parameters=parameters)
+
+        def values(*args: Any, **given: Any) -> dict[str, Any]:
+            bound = signature.bind(*args, **given)
+            bound.apply_defaults()
+            mine = {n: v for n, v in bound.arguments.items() if n in own.parameters}
+            run = {
+                name: settings[name].check(settings[name].default if value == "" else value)
+                for name, value in bound.arguments.items()
+                if name not in mine
+            }
+            return mine | {"asked": Run(**run)}
+
+        def whole(*args: Any, **given: Any) -> Any:
+            with _sentences():
+                return function(**values(*args, **given))
+
+        def streaming(*args: Any, **given: Any) -> Iterator[Any]:
+            with _sentences():
+                yield from function(**values(*args, **given))
+
+        made: Any = streaming if inspect.isgeneratorfunction(function) else whole
+        made.__name__, made.__doc__ = function.__name__, "\n".join(words)
+        made.__signature__ = signature
+        made.__annotations__ = {p.name: p.annotation for p in parameters}
+        made.__annotations__["return"] = own.return_annotation
+        return made
+
+    return endpoint
+
+
+@described("image task solver nfe seed spacing checkpoint size texture")
+def restore(image: gr.FileData, asked: Run) -> tuple[gr.FileData, dict]:
     """Restores a damaged photo, reporting after every step.
 
     Args:
         image: The damaged photo: PNG, JPEG, WebP, TIFF or BMP, at most 64 megapixels.
-        task: Which damage to undo, one of mrsampler.TASKS.
-        solver: A name in mrsampler.SOLVERS, e.g. mrs-ode-d-2 or posterior.
-        nfe: Network evaluations to spend at most, 1 to 1000; a solver may need more than 1 a step.
-        seed: Fixes x_T and every draw; the same seed gives the same pixels.
-        spacing: One of mrsampler.SPACINGS, karras:RHO, or optimised where times have been fitted.
-        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once; empty
-            for the one that the page opens with.
-        size: own, the photo's own, which takes long for a large one (noisy, low-light and
-            jpeg-compressed: at most 4 megapixels); or the longest side in pixels,
-            "32" to "1024", that it is scaled down to for the run. The result has the photo's size.
     """
-    _known("task", task, TASKS)
-    checkpoint = checkpoint or checkpoints.DEFAULT
-    _known("checkpoint", checkpoint, checkpoints.offered())
-    _known("solver", solver, SOLVERS)
-    # What follows the colon the spacing itself checks.
-    named = "karras:RHO" if str(spacing).startswith("karras:") else spacing
-    _known("spacing", named, (OPTIMISED, *SPACINGS, "karras:RHO"), spacing)
-    _whole("nfe", nfe, 1, 1000)
-    _whole("seed", seed, 0, 2**31 - 1)
-    side = _size(size, 1024)
-    with _sentences():
-        for far in arrival(checkpoint):
-            yield None, {"state": "fetching", "done": far.done, "total": far.total}
-        if solver not in choices.offered(load(checkpoint).process):
-            raise ValueError(
-                f"solver {solver} is not defined on the process of checkpoint {checkpoint}."
-            )
-        source = _photo(image)
-        if side == OWN:
-            check_own_size(source, is_local(task))
-        small = working(source, task, side)
-        settings = {"seed": int(seed), "solver": solver, "nfe": int(nfe), "spacing": spacing}
-        expected = THROUGHPUT.seconds(checkpoint, small.rgb[0].numel(), int(nfe))
-        with QUEUE.turn(expected) as turn:
-            while not turn.arrive(0.5):
-                yield None, {"state": "waiting", "ahead": turn.ahead, "seconds": turn.seconds}
-            for report, x_t in restoration(checkpoint, small.rgb, task, settings):
-                yield None, {"state": "running"} | report
-                x = x_t
-        restored = result(source, small, task, x)
+    for far in arrival(asked.checkpoint):
+        yield None, {"state": "fetching", "done": far.done, "total": far.total}
+    load(asked.checkpoint).check(asked.task, texture=asked.texture, **asked.sampler)
+    source = _photo(image)
+    if asked.size == OWN:
+        check_own_size(source, is_local(asked.task))
+    small = working(source, asked.task, asked.size)
+    expected = THROUGHPUT.seconds(asked.checkpoint, small.rgb[0].numel(), asked.nfe)
+    with QUEUE.turn(expected) as turn:
+        while not turn.arrive(0.5):
+            yield None, {"state": "waiting", "ahead": turn.ahead, "seconds": turn.seconds}
+        for report, x_t in restoration(asked, small.rgb):
+            yield None, {"state": "running"} | report
+            x = x_t
+    restored = Sample(source, small, x).picture(asked)
     finished = report | {"state": "finished", "size": list(source.size)}
-    yield gr.FileData(path=save(restored, f"restored-{task}")), finished
+    yield gr.FileData(path=save(restored, f"restored-{asked.task}")), finished
 
 
-def degrade(
-    image: gr.FileData,
-    task: str = "noisy",
-    severity: float = 0.5,
-    seed: int = 0,
-    size: str = OWN,
-) -> gr.FileData:
+@described("image task severity seed size", size=SETTINGS["size"].within(Size(2048)))
+def degrade(image: gr.FileData, asked: Run) -> gr.FileData:
     """Damages a clean photo the way a task does, as the page does before it restores one.
 
     Args:
         image: A clean photo: PNG, JPEG, WebP, TIFF or BMP, at most 64 megapixels.
-        task: Which damage to do, one of mrsampler.TASKS.
-        severity: From 0, next to no damage, to 1.
-        seed: Fixes all chance; the same seed gives the same pixels.
-        size: own, of at most 4 megapixels; or the longest side in pixels, "32" to "2048", that the
-            photo is scaled down to first.
     """
-    _known("task", task, TASKS)
-    _within("severity", severity, 0, 1)
-    _whole("seed", seed, 0, 2**31 - 1)
-    side = _size(size, 2048)
-    with _sentences():
-        source = subject(_photo(image), True, task, float(severity), int(seed), side).source
-        return gr.FileData(path=save(source.image(source.rgb), f"{task}"))
+    source = subject(_photo(image), replace(asked, damage=CLEAN)).source
+    return gr.FileData(path=save(source.image(source.rgb), asked.task))
 
 
+@described(
+    "image solvers nfes task severity damaged seed spacing with_rmse checkpoint largest_side"
+)
 def compare(
     image: gr.FileData,
     solvers: list[str],
     nfes: list[int],
-    task: str = "noisy",
-    severity: float = 0.5,
+    asked: Run,
     damaged: bool = False,
-    seed: int = 0,
     spacing: str = sheets.FITTED,
     with_rmse: bool = False,
-    checkpoint: str = "",
-    largest_side: int = 256,
+    largest_side: int = LARGEST_SIDE.default,
 ) -> tuple[gr.FileData, gr.FileData, dict]:
     """Runs several samplers at several budgets on one photo, reporting as results arrive.
 
@@ -144,57 +164,42 @@ def compare(
         image: The photo: PNG, JPEG, WebP, TIFF or BMP, at most 64 megapixels.
         solvers: Names in mrsampler.SOLVERS, at most 12.
         nfes: Network evaluations that each may spend: at most 6 numbers from 1 to 100.
-        task: Which damage to do and to undo, one of mrsampler.TASKS.
-        severity: Of the damage done to a clean photo, 0 to 1.
         damaged: Whether the photo is damaged already: then nothing is known to measure PSNR by.
-        seed: Fixes the damage, x_T and every draw.
         spacing: fitted (to the network where there is one, else blend), usual (each solver's own),
             or one of mrsampler.SPACINGS.
         with_rmse: Also solve the PF-ODE to convergence and report the distance to it.
-        checkpoint: The network: a bundled checkpoint, or daclip-uir, which is fetched once; empty
-            for the one that the page opens with.
         largest_side: In pixels, 32 to 1024; a larger photo is scaled down for the runs.
     """
-    _known("task", task, TASKS)
-    _within("severity", severity, 0, 1)
-    _whole("largest_side", largest_side, 32, 1024)
     if not isinstance(nfes, list):
         raise _refusal("nfes must be a list of whole numbers.")
-    checkpoint = checkpoint or checkpoints.DEFAULT
-    _known("checkpoint", checkpoint, checkpoints.offered())
     visitor = f"program-{secrets.token_hex(8)}"
-    with _sentences():
-        for far in arrival(checkpoint):
-            yield None, None, {"state": "fetching", "say": far.says, "rows": []}
-        ask = sheets.asked(
-            visitor,
-            0,
-            _upload(image),
-            given.DAMAGED if damaged else given.CLEAN,
-            task,
-            float(severity),
-            seed,
-            int(largest_side),
-            solvers,
-            " ".join(str(nfe) for nfe in nfes),
-            spacing,
-            with_rmse,
-            checkpoint,
-        )
-        if not ask.grid.cells:
-            raise ValueError("No sampler can have one of these NFEs.")
-        began = time.monotonic()
-        try:
-            for state, say, _ in sheets.fill(ask, visitor, threading.Event()):
-                yield None, None, {"state": state, "say": say, "rows": _rows(ask)}
-        finally:
-            sheets.CACHE.forget(visitor)
-        state = sheets.outcome(ask.grid)
-        say = sheets.last_word(ask, state, time.monotonic() - began)
-        files = [
-            gr.FileData(path=save_bytes(content, f"compare-{task}.{kind}"))
-            for kind, content in (("png", sheets.sheet_of(ask.grid)), ("csv", ask.grid.csv()))
-        ]
+    for far in arrival(asked.checkpoint):
+        yield None, None, {"state": "fetching", "say": far.says, "rows": []}
+    values = asked.to_json() | {
+        "example": 0,
+        "upload": _upload(image),
+        "damage": DAMAGED if damaged else CLEAN,
+        "size": largest_side,
+        "solvers": solvers,
+        "nfes": " ".join(str(nfe) for nfe in nfes),
+        "spacing": spacing,
+        "with_rmse": with_rmse,
+    }
+    ask = sheets.asked(visitor, values)
+    if not ask.grid.cells:
+        raise ValueError("No sampler can have one of these NFEs.")
+    began = time.monotonic()
+    try:
+        for state, say, _ in sheets.fill(ask, visitor, threading.Event()):
+            yield None, None, {"state": state, "say": say, "rows": _rows(ask)}
+    finally:
+        sheets.CACHE.forget(visitor)
+    state = sheets.outcome(ask.grid)
+    say = sheets.last_word(ask, state, time.monotonic() - began)
+    files = [
+        gr.FileData(path=save_bytes(content, f"compare-{asked.task}.{kind}"))
+        for kind, content in (("png", sheets.sheet_of(ask.grid)), ("csv", ask.grid.csv()))
+    ]
     yield *files, {"state": state, "say": say, "rows": _rows(ask)}
 
 
@@ -281,34 +286,8 @@ def _sentences() -> Iterator[None]:
         yield
     except gr.Error:  # it is a ValueError, too
         raise
-    except (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        raise _refusal(str(error)) from None
-
-
-def _known(name: str, value: Any, known: Collection[str], given: Any = None) -> None:
-    if not isinstance(value, str) or value not in known:
-        got = value if given is None else given
-        raise _refusal(f"{name} must be one of {', '.join(known)}; got {got!r}.")
-
-
-def _within(name: str, number: Any, low: int, high: int) -> None:
-    if isinstance(number, bool) or not isinstance(number, int | float) or not low <= number <= high:
-        raise _refusal(f"{name} must be from {low} to {high}; got {number!r}.")
-
-
-def _whole(name: str, number: Any, low: int, high: int) -> None:
-    _within(name, number, low, high)
-    if number != int(number):
-        raise _refusal(f"{name} must be a whole number; got {number!r}.")
-
-
-def _size(size: Any, most: int) -> int | str:
-    """OWN, or the number of pixels that `size` says."""
-    if size == OWN:
-        return OWN
-    if not str(size).isdecimal() or not 32 <= int(size) <= most:
-        raise _refusal(f"size must be {OWN} or a whole number from 32 to {most}; got {size!r}.")
-    return int(size)
+    except FAILURES as error:
+        raise _refusal(reason(error)) from None
 
 
 def _upload(image: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mrsampler import checkpoints, hub, restorer
 from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
+from mrsampler.run import Run, cut
 from mrsampler.size import OWN, WORKING_SIDE, is_local
 from mrsampler.ui.hardware import gpu
 from mrsampler.ui.queue import Queue, duration
@@ -85,7 +86,7 @@ def _reading(checkpoint: str) -> Future[Restorer]:
     with _asking:
         reading = _readings.get(checkpoint)
         if reading is None and checkpoint not in checkpoints.offered():
-            sentence = f"There is no checkpoint {str(checkpoint)[:80]!r} here."
+            sentence = f"There is no checkpoint {cut(checkpoint)} here."
             raise gr.Error(sentence, print_exception=False)
         if reading is None or (reading.done() and not _is_read(reading)):
             reading = _readings[checkpoint] = Future()
@@ -150,22 +151,20 @@ class Subject:
         return f"Scaled down from {was} to {now} for the run."
 
 
-def subject(
-    photo: Photo, damage: bool, task: str, severity: float, seed: int, size: int | str
-) -> Subject:
-    """A photo made ready: if it is clean, degraded from `seed`, and scaled down for the runs.
+def subject(photo: Photo, asked: Run) -> Subject:
+    """A run's photo made ready: if it is clean, degraded, and scaled down for what is shown.
 
-    A clean photo is scaled down first to a `size` in pixels. With OWN it is degraded as it is, and
+    A clean photo is scaled down first to a size in pixels. With OWN it is degraded as it is, and
     runs are shown within WORKING_SIDE. Raises gr.Error for a photo too large for that.
     """
-    if size == OWN:
-        check_own_size(photo, damage or is_local(task))
-    side = WORKING_SIDE if size == OWN else int(size)
-    if not damage:
+    if asked.size == OWN:
+        check_own_size(photo, asked.clean or is_local(asked.task))
+    side = WORKING_SIDE if asked.size == OWN else int(asked.size)
+    if not asked.clean:
         return Subject(photo, photo.within(side).rgb, None)
-    clean = photo if size == OWN else photo.within(side)
-    generator = torch.Generator().manual_seed(seed)
-    source = replace(clean, rgb=degrade(clean.rgb, task, severity, generator))
+    clean = photo if asked.size == OWN else photo.within(side)
+    generator = torch.Generator().manual_seed(asked.seed)
+    source = replace(clean, rgb=degrade(clean.rgb, asked.task, asked.severity, generator))
     return Subject(source, source.within(side).rgb, clean.within(side).rgb)
 
 
@@ -181,12 +180,17 @@ def check_own_size(photo: Photo, whole: bool) -> None:
 
 
 @gpu
-def restoration(
-    checkpoint: str, degraded: Tensor, task: str, settings: dict[str, Any]
-) -> Iterator[tuple[dict[str, Any], Tensor]]:
-    """One sampler's run where the GPU is: after each step its numbers and x_t, on the CPU."""
-    restorer = load(checkpoint)
-    restorer.warm(degraded, task)  # in nobody's time
-    for step in restorer.trajectory(degraded, task, **settings):
+def estimate(asked: Run, degraded: Tensor) -> Iterator[Tensor]:
+    """What the run's network takes for the mean, (3, H, W) on the CPU; nothing if it reads none."""
+    if (reading := load(asked.checkpoint).reading(degraded, asked.task)) is not None:
+        yield reading.estimate[0].cpu()
+
+
+@gpu
+def restoration(asked: Run, degraded: Tensor) -> Iterator[tuple[dict[str, Any], Tensor]]:
+    """A run's sampler alone, where the GPU is: after each step its numbers and x_t, on the CPU."""
+    restorer = load(asked.checkpoint)
+    restorer.warm(degraded, asked.task)  # in nobody's time
+    for step in restorer.trajectory(degraded, asked.task, seed=asked.seed, **asked.sampler):
         report = {"nfe": step.nfe, "t": step.t, "lambda": step.lam}
         yield report | {"seconds": round(step.seconds, 4)}, step.x[0].cpu()

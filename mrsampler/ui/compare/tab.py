@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from mrsampler import checkpoints
 from mrsampler.restorer import Restorer
+from mrsampler.run import FAILURES, SETTINGS, OneOf, Run, cut, reason
 from mrsampler.solvers import BudgetError
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui import session
@@ -45,7 +47,8 @@ from mrsampler.ui.parts.files import save_bytes
 from mrsampler.ui.parts.frames import jpeg
 from mrsampler.ui.parts.networks import left, made_ready, task_told
 from mrsampler.ui.parts.quality import Judge
-from mrsampler.ui.parts.tab import FAILURES, PRIVATE, Runs, buttons, waiting, wire_preview, wire_run
+from mrsampler.ui.parts.settings import LARGEST_SIDE, seed_box, size_radio
+from mrsampler.ui.parts.tab import PRIVATE, Runs, buttons, by_name, waiting, wire_preview, wire_run
 from mrsampler.ui.queue import THROUGHPUT, duration
 from mrsampler.ui.restore.memory import digest
 from mrsampler.ui.session import (
@@ -68,7 +71,7 @@ STYLES = [
 
 # What the tab opens with.
 SOLVERS = ["mrs-ode-d-2", "posterior", "mrs-sde-d-2", "mrs-ode-n-2", "unipc-bh2-d-2"]
-NFES, LARGEST_SIDE = "3, 5, 10, 20", 256
+NFES = "3, 5, 10, 20"
 MOST_NFES, MOST_EVALUATIONS = 6, 3000
 
 CACHE = ResultCache()
@@ -81,7 +84,7 @@ _warm: set[tuple[str, tuple[int, ...]]] = set()
 class Asked:
     """What a visitor has set: the photo made ready, and the grid as far as it is known."""
 
-    checkpoint: str
+    run: Run
     shown: session.Subject
     grid: Grid
     pictures: dict[str, Any]
@@ -106,55 +109,41 @@ class Asked:
     def expected(self, evaluations: int) -> float | None:
         """About how long so many evaluations take, if any were ever timed here."""
         width, height = self.grid.subject.size
-        return THROUGHPUT.seconds(self.checkpoint, width * height, evaluations)
+        return THROUGHPUT.seconds(self.run.checkpoint, width * height, evaluations)
 
 
-def asked(
-    visitor: str,
-    example: int,
-    upload: Any,
-    mode: str,
-    task: str,
-    severity: float,
-    seed: float | None,
-    largest_side: int,
-    solvers: Sequence[str | None],
-    nfes: str,
-    spacing: str,
-    with_rmse: bool,
-    checkpoint: str,
-) -> Asked:
+def asked(visitor: str, values: dict[str, Any]) -> Asked:
     """The settings, checked. Raises gr.Error with a sentence for what cannot be run."""
-    seed = given.whole(seed, "The seed", 0, 2**31 - 1)
-    if checkpoint not in checkpoints.offered():
-        raise _refusal(f"There is no checkpoint {str(checkpoint)[:80]!r} here.")
-    restorer = load(checkpoint)
-    chosen = _solvers(restorer, solvers)
-    counts = _nfes(nfes)
-    _check_spacing(spacing)
-    names = [name for name in chosen if name]
-    cells = plan(restorer, names, counts, spacing)
-    source = given.read(example, upload)
-    clean = mode == given.CLEAN
-    small = source.within(largest_side)
-    shown = subject(small, clean, task, severity, seed, largest_side)
+    spacings = SETTINGS["spacing"].within(OneOf((USUAL, FITTED, *SPACINGS)))
+    with given.refusals():
+        spacing = spacings.check(values["spacing"])
+    source, run = given.read_run(
+        {name: value for name, value in values.items() if name != "spacing"}, size=LARGEST_SIDE
+    )
+    restorer = load(run.checkpoint)
+    chosen = _solvers(restorer, values["solvers"])
+    counts = _nfes(values["nfes"])
+    cells = plan(restorer, [name for name in chosen if name], counts, spacing)
+    with given.refusals():
+        restorer.check_task(run.task)
+    shown = subject(source.within(int(run.size)), run)
     height, width = shown.degraded.shape[1:]
     truth = "" if shown.truth is None else digest(shown.truth)
-    key = Key(checkpoint, task, seed, digest(shown.degraded), truth, (width, height))
+    key = Key(run.checkpoint, run.task, run.seed, digest(shown.degraded), truth, (width, height))
     title = {
-        "photo": given.name(example, upload),
-        "task": task,
-        "severity": f"{severity:g}" if clean else "",
-        "seed": f"{seed}",
-        "checkpoint": checkpoint,
+        "photo": Path(run.photo).name,
+        "task": run.task,
+        "severity": f"{run.severity:g}" if run.clean else "",
+        "seed": f"{run.seed}",
+        "checkpoint": run.checkpoint,
         "pixels": f"{width} x {height}",
     }
     judge = None if shown.truth is None else Judge(shown.truth)
-    grid = Grid(key, title, chosen, counts, cells, with_rmse=bool(with_rmse))
+    grid = Grid(key, title, chosen, counts, cells, with_rmse=bool(values["with_rmse"]))
     grid.degraded, grid.truth = shown.degraded, shown.truth
     grid.input = judge(shown.degraded) if judge else None
     grid.results = CACHE.known(visitor, key, [*cells, CONVERGED])
-    ask = Asked(checkpoint, shown, grid, _pictures(shown), judge, restorer)
+    ask = Asked(run, shown, grid, _pictures(shown), judge, restorer)
     if ask.evaluations > MOST_EVALUATIONS:
         raise _refusal(f"These are {ask.evaluations} evaluations; at most {MOST_EVALUATIONS}.")
     return ask
@@ -172,7 +161,7 @@ def _solvers(restorer: Restorer, solvers: Any) -> list[str | None]:
     chosen = solvers[: len(STYLES)]
     for name in filter(None, solvers):
         if not isinstance(name, str) or name not in known:
-            raise _refusal(f"{str(name)[:80]!r} is no sampler that is defined on this checkpoint.")
+            raise _refusal(f"{cut(name)} is no sampler that is defined on this checkpoint.")
     names = [name for name in solvers if name]
     if not names:
         raise _refusal("Choose at least one sampler.")
@@ -190,19 +179,12 @@ def _nfes(text: Any) -> list[int]:
         raise _refusal("Give at least one NFE, for example 3, 5, 10, 20.")
     if not all(re.fullmatch(r"\d{1,3}", word) and 1 <= int(word) <= choices.MOST for word in words):
         raise _refusal(
-            f"NFEs are whole numbers from 1 to {choices.MOST}, as in 3, 5, 10, 20; "
-            f"got {str(text)[:40]!r}."
+            f"NFEs are whole numbers from 1 to {choices.MOST}, as in 3, 5, 10, 20; got {cut(text)}."
         )
     counts = sorted({int(word) for word in words})
     if len(counts) > MOST_NFES:
         raise _refusal(f"At most {MOST_NFES} NFEs fit on a sheet; these are {len(counts)}.")
     return counts
-
-
-def _check_spacing(spacing: Any) -> None:
-    known = (USUAL, FITTED, *SPACINGS)
-    if spacing not in known:
-        raise _refusal(f"The spacing must be one of {', '.join(known)}.")
 
 
 def _pictures(shown: session.Subject) -> dict[str, Any]:
@@ -211,13 +193,13 @@ def _pictures(shown: session.Subject) -> dict[str, Any]:
     return {"degraded": jpeg(shown.degraded), "truth": truth, "ratio": width / height}
 
 
-def preview(request: gr.Request, *settings: Any) -> tuple[Any, Any]:
+def preview(values: dict[str, Any], request: gr.Request) -> tuple[Any, Any]:
     """The empty sheet, or what is known of it, and what a run would cost."""
-    visitor, checkpoint = request.session_hash or "", settings[-1]
-    if under_way(checkpoint):
+    visitor = request.session_hash or ""
+    if under_way(values["checkpoint"]):
         return gr.skip(), gr.skip()  # until it is here, which its own line tells of
     try:
-        ask = asked(visitor, *settings)
+        ask = asked(visitor, values)
     except gr.Error as error:
         return gr.skip(), f"Cannot run: {error.message}"
     if visitor in RUNS:
@@ -285,18 +267,21 @@ def cost(ask: Asked) -> str:
     return words + f"about {duration(ask.seconds)}."
 
 
-def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
+def run(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[Any, str]]:
     """Fills the sheet: updates of it and of the line about its cost."""
     visitor = request.session_hash or ""
     ask: Asked | None = None
     with RUNS.one(request) as stop:
         try:
-            for far in arrival(settings[-1]):
+            for far in arrival(values["checkpoint"]):
                 if stop.is_set():
-                    yield {"state": "stopped", "say": left(settings[-1]), "now": None}, gr.skip()
+                    yield (
+                        {"state": "stopped", "say": left(values["checkpoint"]), "now": None},
+                        gr.skip(),
+                    )
                     return
                 yield {"state": "waiting", "say": far.says, "now": None}, gr.skip()
-            ask = asked(visitor, *settings)
+            ask = asked(visitor, values)
             CACHE.look(visitor, ask.grid)
             began = time.monotonic()
             for state, say, now in fill(ask, visitor, stop):
@@ -307,7 +292,9 @@ def run(request: gr.Request, *settings: Any) -> Iterator[tuple[Any, str]]:
         except gr.Error:  # it is a ValueError, too
             raise
         except FAILURES as error:
-            sentence = f"The run failed: {error}. What was reached stays; Run goes on from there."
+            sentence = (
+                f"The run failed: {reason(error)}. What was reached stays; Run goes on from there."
+            )
             known = told(ask) if ask else {}
             yield known | {"state": "failed", "say": sentence, "now": None}, gr.skip()
             raise _refusal(sentence) from None
@@ -340,19 +327,13 @@ def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None,
     name = "The converged solution" if cell == CONVERGED else choices.label(cell.solver)
     now = {"solver": cell.solver, "asked": cell.nfe, "spent": 0}
     yield "running", f"{name}, {cell.nfe} NFE", now
-    size = ask.checkpoint, tuple(degraded.shape)
+    size = ask.run.checkpoint, tuple(degraded.shape)
     if size not in _warm:  # the first call at a size is slow, and is in nobody's time
-        first = {"solver": "mrs-ode-d-1", "nfe": 2}
-        list(restoration(ask.checkpoint, degraded, grid.subject.task, first))
+        list(restoration(replace(ask.run, solver="mrs-ode-d-1", nfe=2), degraded))
         _warm.add(size)
     began, due = time.perf_counter(), 0.0
     spent, seconds = 0, 0.0
-    steps = restoration(
-        ask.checkpoint,
-        degraded,
-        grid.subject.task,
-        cell._asdict() | {"seed": grid.subject.seed},
-    )
+    steps = restoration(replace(ask.run, **cell._asdict()), degraded)
     try:
         for report, x_t in steps:
             if stop.is_set():
@@ -367,7 +348,7 @@ def _run(ask: Asked, cell: Cell, stop: threading.Event) -> Generator[Told, None,
     finally:
         steps.close()  # type: ignore[attr-defined]
     width, height = grid.subject.size
-    THROUGHPUT.learn(ask.checkpoint, width * height, (time.perf_counter() - began) / spent)
+    THROUGHPUT.learn(ask.run.checkpoint, width * height, (time.perf_counter() - began) / spent)
     quality = ask.judge(x) if ask.judge else None
     return Result.of(cell, spent, seconds, x, jpeg(x), quality)
 
@@ -480,7 +461,7 @@ def build(page: gr.Blocks) -> None:
     with gr.Row(elem_id="compare"):
         with gr.Column(elem_id="compare-rail", scale=0, min_width=0):
             with gr.Column(elem_id="compare-knobs"):
-                photo = given.controls()
+                photo = given.controls("compare")
                 solvers = gr.HTML(
                     list(SOLVERS),
                     groups=choices.solvers(restorer.process),
@@ -504,7 +485,7 @@ def build(page: gr.Blocks) -> None:
                     groups=spacing_groups(),
                 )
                 # On a phone these are folded away, so that the sheet is in sight.
-                for knob in (photo.mode, photo.severity):
+                for knob in (photo.damage, photo.severity):
                     knob.elem_classes = ["folds"]
                 given.unfold("compare", "samplers, NFEs, severity")
                 with gr.Accordion("Advanced", open=False, elem_classes="folds"):
@@ -513,25 +494,16 @@ def build(page: gr.Blocks) -> None:
                         label="Distance to the converged solution",
                         info=f"RMSE from the same x_T; costs {CONVERGED.nfe} more evaluations.",
                     )
-                    seed = gr.Number(
-                        0,
-                        label="Seed",
-                        precision=0,
-                        minimum=0,
-                        maximum=2**31 - 1,
-                        info="Another damage, another x_T.",
-                    )
+                    seed = seed_box()
                     checkpoint = menu(
                         "Network",
                         "The checkpoint that all samplers share.",
                         checkpoints.DEFAULT,
                         **choices.networks(),
                     )
-                    largest_side = gr.Radio(
-                        list(choices.LARGEST_SIDES),
-                        value=LARGEST_SIDE,
-                        label="Largest side",
-                        info="In pixels; a larger photo is scaled down for the run.",
+                    size = size_radio(
+                        LARGEST_SIDE.within(OneOf(choices.LARGEST_SIDES)),
+                        LARGEST_SIDE.default,
                     )
             with gr.Column(elem_id="compare-runbar"):
                 line = arrival_line("menu-network")
@@ -542,39 +514,36 @@ def build(page: gr.Blocks) -> None:
             sheet = panel("compare/sheet", "opened", "want", head=style("compare/page.css"))
             box = gr.File(visible="hidden")
 
-    settings = [
-        photo.example,
-        photo.drop,
-        photo.mode,
-        photo.task,
-        photo.severity,
-        seed,
-        largest_side,
-        solvers,
-        nfes,
-        spacing,
-        with_rmse,
-        checkpoint,
-    ]
-    sheet.opened(as_text(preview), settings, [sheet, price], **PRIVATE)
+    settings = photo.values | {
+        "seed": seed,
+        "size": size,
+        "solvers": solvers,
+        "nfes": nfes,
+        "spacing": spacing,
+        "with_rmse": with_rmse,
+        "checkpoint": checkpoint,
+    }
+    controls, outputs = list(settings.values()), [sheet, price]
+    previewed = as_text(by_name(settings, preview))
+    sheet.opened(previewed, controls, outputs, **PRIVATE)
     moved = [
-        photo.mode.input,
+        photo.damage.input,
         photo.task.input,
         photo.severity.release,
         seed.submit,
-        largest_side.input,
+        size.input,
         solvers.input,
         nfes.submit,
         nfes.blur,
         spacing.input,
         with_rmse.input,
     ]
-    wire_preview(as_text(preview), photo.picked, moved, settings, [sheet, price])
+    wire_preview(previewed, photo.picked, moved, controls, outputs)
     for chosen in made_ready(checkpoint, line, PRIVATE):
-        chosen.success(as_text(preview), settings, [sheet, price], **PRIVATE).then(
+        chosen.success(previewed, controls, outputs, **PRIVATE).then(
             task_told, checkpoint, photo.task, **PRIVATE
         )
-    wire_run("compare", run_and_stop, as_text(run), settings, [sheet, price], RUNS.stop)
+    wire_run("compare", run_and_stop, as_text(by_name(settings, run)), controls, outputs, RUNS.stop)
     sheet.want(parcel, None, box, **PRIVATE)
     box.change(None, box, None, js=SEND)
     page.unload(forget)

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mrsampler import checkpoints, hub
+from mrsampler.degradations import TASKS
+from mrsampler.examples import examples
 from mrsampler.processes import Process
 from mrsampler.restorer import OPTIMISED, Restorer
+from mrsampler.run import CLEAN, DAMAGED, SETTINGS, Run
 from mrsampler.solvers import SOLVERS, Solver
 from mrsampler.timesteps import SPACINGS
 
@@ -16,6 +19,23 @@ from mrsampler.timesteps import SPACINGS
 SAMPLER, NFE = "mrs-ode-d-2", 8
 BASELINE, BASELINE_NFE = "posterior", 100
 LARGEST_SIDES = (256, 384, 512)
+
+
+def opening(example: int = 0) -> Run:
+    """The run with which the page opens, of an example photo."""
+    photo = examples()[example]
+    return Run(
+        photo=f"assets/examples/{photo.file}",
+        damage=DAMAGED if photo.damaged else CLEAN,
+        task=photo.task,
+        severity=photo.severity,
+        solver=SAMPLER,
+        nfe=NFE,
+        spacing=OPTIMISED,
+        baseline=BASELINE,
+        baseline_nfe=BASELINE_NFE,
+    )
+
 
 USUAL_SPACINGS = (OPTIMISED, "blend")
 """The first of them that a run can take is its default."""
@@ -96,11 +116,22 @@ def _target(checkpoint: str) -> str:
     return checkpoints.read_card(checkpoint).get("target", "something unknown")
 
 
-def task_info(restorer: Restorer) -> str:
-    """What the task's name is for, with a checkpoint."""
-    if restorer.task_note is None:
-        return "Which damage to undo."
-    return f"Which damage to make of a clean photo. What to undo is {restorer.task_note}."
+def tasks(restorer: Restorer) -> dict[str, Any]:
+    """The menu of tasks: one that the network does not know is grey, with the reason."""
+    options = [_task(restorer, task) for task in TASKS]
+    info = SETTINGS["task"].help
+    if restorer.task_note is not None:
+        info = f"Which damage to make of a clean photo. What to undo is {restorer.task_note}."
+    return {"groups": [{"heading": "", "options": options}], "info": info}
+
+
+def _task(restorer: Restorer, task: str) -> dict[str, Any]:
+    option = {"value": task, "label": task, "text": task}
+    if task in restorer.tasks:
+        return option
+    name = restorer.checkpoint.name
+    detail = f"{name} does not know this task: choose another, or another network."
+    return option | {"text": f"{task}: {name} does not know it", "detail": detail, "disabled": True}
 
 
 def bounds(name: str, process: Process) -> tuple[int, int]:

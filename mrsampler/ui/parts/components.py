@@ -96,10 +96,12 @@ def _text(value: Any) -> Any:
 def menu(title: str, info: str, value: str, **state: Any) -> gr.HTML:
     """A native menu with headings, which a gr.Dropdown has not.
 
-    Its events are `input`; `opened`, once it is on the page; and `linked`, once it has what a link
-    `asked` for. Its select's id is "menu-" and the title, or the `name` if that is another's.
-    `state` is what gr.update may change later: groups, detail (a line under it), disabled, and
-    fallback, which is picked while the visitor has picked nothing or what is no longer listed.
+    Its events are `input`; `opened`, once it is on the page; and `linked`, once it has what it was
+    `asked` for: a value, or a list of it and a number that makes it another asking. Its select's id
+    is "menu-" and the title, or the `name` if that is another's. `state` is what gr.update may
+    change later: info, groups, detail (a line under it), disabled, and fallback, which is picked
+    while the visitor has picked nothing or what is no longer listed; nor, unless the menu `keeps`
+    it, what is grey by now.
     """
     module = web("parts/menu", "input", "opened", "linked")
     return gr.HTML(value, title=title, info=info, **({"disabled": False} | state), **module)

@@ -13,7 +13,6 @@ export default function mount({ element, props, trigger, watch }) {
   $('.info').id = `${id}-info`;
   $('label').htmlFor = id;
   $('label').textContent = props.title;
-  $('.info').textContent = props.info;
   select.setAttribute('aria-describedby', `${id}-info ${id}-detail`);
 
   let listed = null,
@@ -42,10 +41,15 @@ export default function mount({ element, props, trigger, watch }) {
   }
   function reflect() {
     fill();
-    const linked = props.asked && props.asked !== asked; // by a link, once
-    if (linked) wish = asked = props.asked;
+    const info = $('.info');
+    if (info.textContent !== props.info) info.textContent = props.info;
+    const asking = JSON.stringify(props.asked ?? '');
+    const linked = props.asked && asking !== asked; // by a link or an example, once each
+    if (linked) [wish, asked] = [[props.asked].flat()[0], asking];
     // The value is set here alone, so that no late answer of the server undoes a pick.
-    const kept = [...select.options].some((option) => option.value === wish && !option.disabled);
+    const kept = [...select.options].some(
+      (option) => option.value === wish && (!option.disabled || props.keeps),
+    );
     props.value = kept ? wish : (props.fallback ?? props.value);
     select.value = props.value;
     select.disabled = Boolean(props.disabled);
@@ -61,7 +65,7 @@ export default function mount({ element, props, trigger, watch }) {
     clearTimeout(pause);
     pause = setTimeout(() => trigger('input'), 150); // arrow keys pick one after the other
   });
-  watch(['value', 'groups', 'detail', 'disabled', 'fallback', 'asked'], reflect);
+  watch(['value', 'groups', 'info', 'detail', 'disabled', 'fallback', 'asked'], reflect);
   reflect();
   trigger('opened');
 }

@@ -52,7 +52,7 @@ def left(checkpoint: str) -> str:
 
 
 def task_told(checkpoint: str) -> Any:
-    """What the task's name is for, under its menu, once the picked checkpoint is there."""
+    """The menu of tasks, once the picked checkpoint is there."""
     if not loaded(checkpoint):
         return gr.skip()
-    return gr.update(info=choices.task_info(load(checkpoint)))
+    return gr.update(**choices.tasks(load(checkpoint)))

@@ -6,8 +6,9 @@ of a tab "toy" these are toy-run, toy-stop, toy-knobs and toy-stage.
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,9 +16,6 @@ import gradio as gr
 
 from mrsampler.ui.parts.components import tell
 from mrsampler.ui.queue import Turn
-
-FAILURES = (ValueError, ArithmeticError, OSError, RuntimeError, MemoryError)
-"""What a run may raise that the page says in a sentence; of these gr.Error, too, is one."""
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Of events that are the page's own."""
@@ -64,6 +62,18 @@ def buttons(prefix: str) -> tuple[gr.Button, gr.Button]:
         gr.Button("Run", variant="primary", elem_id=f"{prefix}run"),
         gr.Button("Stop", variant="stop", elem_id=f"{prefix}stop"),
     )
+
+
+def by_name(controls: Mapping[str, Any], handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler of the controls' values by name and the request, as gradio calls it: with all."""
+
+    def whole(request: gr.Request, *values: Any) -> Any:
+        return handler(dict(zip(controls, values, strict=True)), request)
+
+    def streaming(request: gr.Request, *values: Any) -> Iterator[Any]:
+        yield from handler(dict(zip(controls, values, strict=True)), request)
+
+    return streaming if inspect.isgeneratorfunction(handler) else whole
 
 
 def wire_run(

@@ -21,6 +21,7 @@ from mrsampler import processes
 from mrsampler.particles import BUDGETS, FRAMES, Ended, Particles
 from mrsampler.playground import DENSITIES, Density, points
 from mrsampler.processes import VPSDE, MeanRevertingSDE, Process
+from mrsampler.run import FAILURES, SETTINGS, Number, OneOf, RefusedError, Whole, check, reason
 from mrsampler.solvers import SOLVERS, BudgetError
 from mrsampler.timesteps import SPACINGS, node
 from mrsampler.trajectory import Step
@@ -174,10 +175,6 @@ INVITATION = (
 # --- what the browser sends -----------------------------------------------------------------------
 
 
-class Refused(ValueError):
-    """A setting that the page does not offer; its sentence is for the visitor."""
-
-
 @dataclass(frozen=True)
 class Scene:
     """Settings that can run."""
@@ -244,13 +241,13 @@ def _particles(
 
 
 def read(settings: Any) -> Scene:
-    """The settings of a scene. Raises Refused for any that the page does not offer."""
+    """The settings of a scene. Raises RefusedError for any that the page does not offer."""
     if not isinstance(settings, dict):
-        raise Refused("The settings must be an object.")
+        raise RefusedError("The settings must be an object.")
     given = DEFAULTS | settings
-    process = _one_of(given["process"], "The process", PROCESSES)
-    solver = _one_of(given["solver"], "The solver", choices.offered(PROCESSES[process]))
-    name = _one_of(given["density"], "The density", (*DENSITIES, DRAWN))
+    process = check("The process", OneOf(PROCESSES), given["process"])
+    solver = check("The solver", OneOf(choices.offered(PROCESSES[process])), given["solver"])
+    name = check("The density", OneOf((*DENSITIES, DRAWN)), given["density"])
     low, high = choices.bounds(solver, PROCESSES[process])
     mu = (0.0, 0.0)
     if PROCESSES[process].anchored:
@@ -259,9 +256,9 @@ def read(settings: Any) -> Scene:
     if name == DRAWN:
         listed = given["points"]
         if not isinstance(listed, list) or not 1 <= len(listed) <= MOST_POINTS:
-            raise Refused(f"Draw 1 to {MOST_POINTS} points.")
+            raise RefusedError(f"Draw 1 to {MOST_POINTS} points.")
         drawn = tuple(_place(place, "A point", max(VIEW.values())) for place in listed)
-    nfe = _whole(given["nfe"], f"The NFE of {choices.label(solver)}", low, high)
+    nfe = check(f"The NFE of {choices.label(solver)}", Whole(low, high), given["nfe"])
     return Scene(
         name,
         process,
@@ -269,38 +266,20 @@ def read(settings: Any) -> Scene:
         drawn,
         solver,
         nfe,
-        _one_of(given["spacing"], "The spacing", SPACINGS),
+        check("The spacing", OneOf(SPACINGS), given["spacing"]),
         bool(given["lower"]),
         bool(given["annealed"]),
-        _whole(given["per_level"], "The updates a level", 1, 100),
-        float(_number(given["step_size"], "The step size", 0.01, 1)),
-        _whole(given["particles"], "The number of particles", 20, MOST_PARTICLES),
-        _whole(given["seed"], "The seed", 0, 2**31 - 1),
+        check("The updates a level", Whole(1, 100), given["per_level"]),
+        check("The step size", Number(0.01, 1), given["step_size"]),
+        check("The number of particles", Whole(20, MOST_PARTICLES), given["particles"]),
+        check("The seed", SETTINGS["seed"].kind, given["seed"]),
     )
-
-
-def _one_of(value: Any, what: str, known: Any) -> str:
-    if isinstance(value, str) and value in known:
-        return value
-    raise Refused(f"{what} must be one of {', '.join(known)}; got {str(value)[:80]!r}.")
-
-
-def _number(value: Any, what: str, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise Refused(f"{what} must be from {low} to {high}.")
-    return value
-
-
-def _whole(value: Any, what: str, low: int, high: int) -> int:
-    if _number(value, what, low, high) != int(value):
-        raise Refused(f"{what} must be a whole number; got {value!r}.")
-    return int(value)
 
 
 def _place(value: Any, what: str, reach: float) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise Refused(f"{what} must be two numbers.")
-    x, y = (float(_number(v, f"Each coordinate of {what}", -reach, reach)) for v in value)
+        raise RefusedError(f"{what} must be two numbers.")
+    x, y = (check(f"Each coordinate of {what}", Number(-reach, reach), v) for v in value)
     return x, y
 
 
@@ -313,8 +292,8 @@ def simulate(settings: dict[str, Any]) -> dict[str, Any]:
         scene = read(settings)
         steps, trouble = solve(scene)
         return _answer(scene, steps, trouble)
-    except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-        return {"error": str(error)}
+    except FAILURES as error:
+        return {"error": reason(error)}
 
 
 def solve(scene: Scene) -> tuple[list[Step], str | None]:
@@ -507,8 +486,8 @@ def errors(settings: dict[str, Any]) -> dict[str, Any]:
     """The error of a scene's solver and two others against NFE: {"figure", "say"}, or an error."""
     try:
         return _errors(read(settings))
-    except (ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-        return {"error": str(error)}
+    except FAILURES as error:
+        return {"error": reason(error)}
 
 
 def _errors(scene: Scene) -> dict[str, Any]:
@@ -815,7 +794,7 @@ def _knobs(process: Process) -> tuple[list[Any], gr.Column]:
             label="Playground seed",
             precision=0,
             minimum=0,
-            maximum=2**31 - 1,
+            maximum=SETTINGS["seed"].range[1],
             info="Another x_T, other noise.",
         )
     return [

@@ -14,18 +14,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mrsampler.photo import to_pil
 from mrsampler.ui.parts.charts import COLOURS
-from mrsampler.ui.restore import repeat
 from mrsampler.ui.restore.live import Entrant, Still, distances
-from mrsampler.ui.restore.memory import Run
+from mrsampler.ui.restore.memory import RunResult
 
 # Pixels, and milliseconds.
 PANEL, GAP, STRIP = 320, 8, 44
 A_FRAME, THE_LAST = 90, 2500
 
 
-def animation(run: Run) -> bytes:
+def animation(run: RunResult) -> bytes:
     """Both samplers' x_t side by side as an animated WebP, a frame an evaluation."""
-    tracks = [(entrant, run.stills[entrant.key]) for entrant in run.settings.entrants]
+    tracks = [(entrant, run.stills[entrant.key]) for entrant in run.entrants]
     ticks = sorted({still.index for _, stills in tracks for still in stills})
     frames = [_side_by_side([(e, _at(stills, tick)) for e, stills in tracks]) for tick in ticks]
     file = io.BytesIO()
@@ -62,7 +61,7 @@ def _side_by_side(shown: list[tuple[Entrant, Still]]) -> Image.Image:
     return sheet
 
 
-def arrays(run: Run) -> bytes:
+def arrays(run: RunResult) -> bytes:
     """The run as .npz: what of each sampler, as NAME_a for the first and NAME_b for the second.
 
     x_*, x0_*          frames, (n, H, W, 3) uint8
@@ -104,7 +103,7 @@ def _frames(pixels: list[torch.Tensor]) -> np.ndarray:
     return torch.stack(pixels).permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def record(run: Run) -> dict[str, Any]:
+def record(run: RunResult) -> dict[str, Any]:
     """The run as JSON: its settings, its numbers, the digests of its pictures.
 
     `stopped_at_nfe` is where a sampler was stopped, null for one that finished. The digest of the
@@ -112,24 +111,23 @@ def record(run: Run) -> dict[str, Any]:
     `to_sample` is the predicted x_0's distance to the sampler's last x_t (see `distances`), `lam`
     null where it is infinite.
     """
-    settings = asdict(run.settings)
-    samplers, stopped = settings.pop("entrants"), settings.pop("stopped")
+    samplers = [asdict(entrant) for entrant in run.entrants]
     for sampler in samplers:
         stills = run.stills[sampler["key"]]
         far = distances(stills)
-        sampler["stopped_at_nfe"] = stopped.get(sampler["key"])
+        sampler["stopped_at_nfe"] = run.stopped.get(sampler["key"])
         sampler["steps"] = [
             _finite(still.numbers) | {"to_sample": distance}
             for still, distance in zip(stills, far, strict=True)
         ]
     return {
-        "state": "stopped" if stopped else "finished",
-        "settings": settings,
+        "state": "stopped" if run.stopped else "finished",
+        "settings": run.asked.to_json(),
         "samplers": samplers,
         "sha256": run.digests,
         "torch": torch.__version__,
-        "command": repeat.command(run.settings),
-        "python": repeat.python(run.settings),
+        "command": run.command,
+        "python": run.python,
     }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from mrsampler.advice import advice
 from mrsampler.metrics import psnr
 from mrsampler.restorer import Restorer
+from mrsampler.run import Run
 from mrsampler.solvers import SOLVERS
 from mrsampler.trajectory import Step
 from mrsampler.ui.hardware import crosses_processes, gpu
@@ -347,21 +348,19 @@ def distances(stills: Sequence[Still]) -> list[float | None]:
 
 
 def race(
-    checkpoint: str,
+    asked: Run,
     shown: Subject,
-    task: str,
-    entrants: list[Entrant],
-    seed: int,
+    entrants: Sequence[Entrant],
     stop: threading.Event,
     pins: Sequence[Pin] = (),
 ) -> Iterator[Moment]:
-    """A race where the GPU is; it ends before the next evaluation once `stop` is set.
+    """A run's race where the GPU is; it ends before the next evaluation once `stop` is set.
 
     Closing it sets `stop`: the moment under way ends, too, and gradio, which closes where all of
     its events are handled, does not wait for it.
     """
     seen = None if crosses_processes() else stop
-    moments = _race(checkpoint, shown.degraded, shown.truth, task, entrants, seed, pins, seen)
+    moments = _race(asked, shown.degraded, shown.truth, entrants, pins, seen)
     try:
         for moment in moments:
             yield moment
@@ -374,37 +373,27 @@ def race(
 
 @partial(gpu, ahead=True)
 def _race(
-    checkpoint: str,
+    asked: Run,
     degraded: Tensor,
     truth: Tensor | None,
-    task: str,
-    entrants: list[Entrant],
-    seed: int,
+    entrants: Sequence[Entrant],
     pins: Sequence[Pin],
     stop: threading.Event | None,
 ) -> Iterator[Moment]:
-    restorer = load(checkpoint)
-    restorer.warm(degraded, task, together=len(entrants))  # in nobody's time
-    live = LiveRace(restorer, degraded, truth, task, entrants, seed, pins)
+    restorer = load(asked.checkpoint)
+    restorer.warm(degraded, asked.task, together=len(entrants))  # in nobody's time
+    live = LiveRace(restorer, degraded, truth, asked.task, entrants, asked.seed, pins)
     yield from live.moments(stop.is_set if stop else lambda: False)
 
 
-def own_size(
-    checkpoint: str, shown: Subject, task: str, entrant: Entrant, seed: int
-) -> Iterator[tuple[str, Tensor]]:
+def own_size(asked: Run, shown: Subject, label: str) -> Iterator[tuple[str, Tensor]]:
     """The damaged photo restored whole: after each step a sentence on how far it is, and x_t."""
-    settings = {
-        "seed": seed,
-        "solver": entrant.solver,
-        "nfe": entrant.nfe,
-        "spacing": entrant.spacing,
-    }
     pixels, began = shown.source.rgb[0].numel(), time.monotonic()
-    left = THROUGHPUT.seconds(checkpoint, pixels, entrant.nfe)
-    for report, x in restoration(checkpoint, shown.source.rgb, task, settings):
+    left = THROUGHPUT.seconds(asked.checkpoint, pixels, asked.nfe)
+    for report, x in restoration(asked, shown.source.rgb):
         spent = report["nfe"]
         if spent:
-            left = (time.monotonic() - began) / spent * (entrant.nfe - spent)
+            left = (time.monotonic() - began) / spent * (asked.nfe - spent)
         size = "{} \u00d7 {}".format(*shown.source.size)
-        word = f"{entrant.label} now restores the photo at its own {size}: {spent} of {entrant.nfe}"
+        word = f"{label} now restores the photo at its own {size}: {spent} of {asked.nfe}"
         yield f"{word} NFE{f', about {duration(left)} left' if left else ''}.", x

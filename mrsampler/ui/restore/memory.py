@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from PIL import Image
 from torch import Tensor
 
-from mrsampler.photo import to_uint8
+from mrsampler.photo import Photo, to_uint8
+from mrsampler.run import Run
+from mrsampler.size import result
 from mrsampler.ui.parts.charts import COLOURS
 from mrsampler.ui.parts.files import discard
-from mrsampler.ui.restore.live import Pin, Still
-from mrsampler.ui.restore.repeat import Settings
+from mrsampler.ui.restore.live import Entrant, Pin, Result, Still
+from mrsampler.ui.session import estimate
 
 PER_RUN = 240 * 2**20
 """Bytes; 100 evaluations beside 8 at 512 x 512 pixels are 175 MB while they run, then 110."""
@@ -29,15 +34,45 @@ PIN_KEYS = tuple(COLOURS)[2:]
 
 
 @dataclass
-class Run:
+class Sample:
+    """A run's sample (3, H, W) of a photo as it was `seen`; its estimate, once it was asked for."""
+
+    source: Photo
+    seen: Photo
+    x: Tensor
+    estimate: Tensor | None = None
+
+    def picture(self, asked: Run) -> Image.Image:
+        """The result of the photo's own size, mixed with the estimate by the run's texture."""
+        x = self.x
+        if asked.texture < 1:
+            if self.estimate is None:
+                (self.estimate,) = estimate(asked, self.seen.rgb)
+            x = torch.lerp(self.estimate, x, asked.texture)
+        return result(self.source, self.seen, asked.task, x)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        held = [self.source.rgb, self.seen.rgb, self.x, self.estimate]
+        return sum(x.nbytes for x in held if x is not None)
+
+
+@dataclass
+class RunResult:
     """A run of the page as far as it got: its stills by sampler, and the plot at its end.
 
-    `digests` are those of its pictures: photo, degraded and restored. `files` were made of it.
+    The first entrant's sample is the result, mixed from `sample` while that is here. `digests` are
+    those of its pictures: photo, degraded and restored. `stopped` has the NFE at which it was
+    stopped, by the key of each entrant that had not finished. `files` were made of it.
     """
 
     name: str
-    settings: Settings
+    asked: Run
+    entrants: tuple[Entrant, ...]
     digests: dict[str, str]
+    stopped: dict[str, int] = field(default_factory=dict)
+    sample: Sample | None = None
     stills: dict[str, list[Still]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
@@ -51,6 +86,25 @@ class Run:
             kept = self.stills[key]
             self.stills[key] = kept[:-1:2] + kept[-1:]
 
+    def end(self, results: Sequence[Result]) -> None:
+        """Notes where it was stopped, if it was."""
+        self.stopped = {r.entrant.key: r.nfe for r in results if not r.done}
+
+    @property
+    def stopped_at(self) -> int | None:
+        """The NFE of the result where its sampler was stopped."""
+        return self.stopped.get(self.entrants[0].key)
+
+    @property
+    def command(self) -> str | None:
+        """A command that repeats it; None for a stopped run, as a command always finishes."""
+        return self.asked.to_command() if self.stopped_at is None else None
+
+    @property
+    def python(self) -> str:
+        """A program that repeats it: where the run was stopped, it stops as well."""
+        return self.asked.to_python(self.stopped_at)
+
     @property
     def subject(self) -> str:
         """What lines can be compared on: the degraded picture."""
@@ -58,12 +112,13 @@ class Run:
 
     @property
     def size(self) -> int:
-        """Bytes of frames."""
-        return sum(map(_size, (still for kept in self.stills.values() for still in kept)))
+        """Bytes of frames and of what the result is mixed from."""
+        frames = sum(map(_size, (still for kept in self.stills.values() for still in kept)))
+        return frames + (self.sample.size if self.sample else 0)
 
     def pin(self, key: str, name: str) -> Pin:
         """Sampler `key`'s line under another name: x_T, what was measured whole, and the end."""
-        entrant = next(e for e in self.settings.entrants if e.key == key)
+        entrant = next(e for e in self.entrants if e.key == key)
         kept = self.stills[key]
         thinned = [s for s in kept if s.nfe == 0 or s.x0 is not None or s is kept[-1]]
         return Pin(name, entrant.label, entrant.nfe, tuple(thinned))
@@ -71,7 +126,7 @@ class Run:
 
 @dataclass
 class _Visitor:
-    run: Run | None = None
+    run: RunResult | None = None
     stale: list[str] = field(default_factory=list)  # files of the run before
     pins: dict[str, tuple[str, Pin]] = field(default_factory=dict)  # the subject, and its line
 
@@ -88,7 +143,7 @@ class Memory:
         self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, session: str, run: Run) -> None:
+    def keep(self, session: str, run: RunResult) -> None:
         """In place of the run before, whose files are discarded with the next: the browser may
         still be fetching them.
         """
@@ -103,7 +158,7 @@ class Memory:
         for path in gone:
             discard(path)
 
-    def run(self, session: str) -> Run | None:
+    def run(self, session: str) -> RunResult | None:
         """The visitor's latest run, if it is still known."""
         with self._lock:
             return self._visitor(session).run

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 from mrsampler import checkpoints
-from mrsampler.examples import examples
-from mrsampler.restorer import OPTIMISED
 from mrsampler.ui import session
 from mrsampler.ui.parts import choices
 from mrsampler.ui.parts.examples import example_photo
@@ -22,14 +21,10 @@ DENSE = 12  # the first frames, all of which are kept
 def main() -> None:
     """Runs the first example with the page's own defaults, and writes assets/recorded_race.json."""
     live.UPDATES_PER_SECOND = live.FIGURES_PER_SECOND = math.inf
-    first = examples()[0]
-    shown = session.subject(example_photo(0), True, first.task, first.severity, 0, SIDE)
     restorer = session.load(checkpoints.DEFAULT)
-    entrants = [
-        samplers.entrant(restorer, "a", choices.SAMPLER, choices.NFE, OPTIMISED),
-        samplers.entrant(restorer, "b", choices.BASELINE, choices.BASELINE_NFE),
-    ]
-    race = LiveRace(restorer, shown.degraded, shown.truth, first.task, entrants, 0)
+    asked = samplers.checked(restorer, replace(choices.opening(), size=SIDE))
+    shown, entrants = session.subject(example_photo(0), asked), samplers.entrants(asked)
+    race = LiveRace(restorer, shown.degraded, shown.truth, asked.task, entrants, asked.seed)
     moments = list(race.moments())
     assert shown.truth is not None
     stills = {

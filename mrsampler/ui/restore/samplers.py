@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from mrsampler import checkpoints
 from mrsampler.restorer import OPTIMISED, Restorer
+from mrsampler.run import SETTINGS, Kind, Number, OneOf, Run, Setting, Whole
+from mrsampler.size import OWN
 from mrsampler.solvers import SOLVERS
 from mrsampler.ui.parts import choices
-from mrsampler.ui.parts.photo_controls import whole
+from mrsampler.ui.parts.photo_controls import refusals
+from mrsampler.ui.parts.settings import slider
 from mrsampler.ui.restore.live import Entrant
 from mrsampler.ui.session import load, loaded
 
@@ -17,36 +22,53 @@ Placed = tuple[tuple[str, str], tuple[str, str]]
 """The checkpoint and solver that each of the NFE sliders was last set for."""
 
 
-def _offered(restorer: Restorer, solver: Any) -> str:
-    if isinstance(solver, str) and solver in choices.offered(restorer.process):
-        return solver
-    raise gr.Error(
-        f"{str(solver)[:80]!r} is no solver that is defined on this checkpoint's process.",
-        print_exception=False,
-    )
+def _solvers(restorer: Restorer) -> OneOf:
+    return OneOf(choices.offered(restorer.process))
 
 
-def entrant(restorer: Restorer, key: str, solver: Any, nfe: Any, spacing: Any = None) -> Entrant:
-    """A sampler that can run: on the given spacing, the baseline ("b") on its own usual one.
+def offered(restorer: Restorer, asked: Run) -> dict[str, Setting]:
+    """The settings as the page offers them for a network, and for a run's samplers."""
 
-    Raises gr.Error with a sentence for what the page does not offer.
-    """
-    solver = _offered(restorer, solver)
-    label = choices.label(solver)
-    nfe = whole(nfe, f"The NFE of {label}", *choices.bounds(solver, restorer.process))
-    if key == "b":
-        return Entrant(key, label, solver, nfe, SOLVERS[solver].spacing)
+    def counts(solver: str) -> Whole:
+        return Whole(*choices.bounds(solver, restorer.process))
+
+    kinds: dict[str, Kind] = {
+        "task": OneOf(restorer.tasks),
+        "solver": _solvers(restorer),
+        "nfe": counts(asked.solver),
+        "spacing": OneOf(restorer.spacings(asked.solver, asked.nfe)),
+        "baseline": _solvers(restorer),
+        "baseline_nfe": counts(asked.baseline),
+        "texture": Number(0, 1) if restorer.reads else OneOf((1.0,)),
+        "size": OneOf((OWN, *choices.LARGEST_SIDES)),
+        "checkpoint": OneOf(checkpoints.offered()),
+    }
+    return SETTINGS | {name: SETTINGS[name].within(kind) for name, kind in kinds.items()}
+
+
+def checked(restorer: Restorer, asked: Run) -> Run:
+    """A run whose samplers the page offers. Raises RefusedError for others."""
+    settings = offered(restorer, asked)
+    for name in ("solver", "nfe", "baseline", "baseline_nfe"):
+        settings[name].check(getattr(asked, name))
     # Run can be pressed before the page has heard that there are no fitted times for another NFE.
-    known = dict.fromkeys((OPTIMISED, *restorer.spacings(solver, nfe)))
-    if not isinstance(spacing, str) or spacing not in known:
-        sentence = f"The spacing must be one of {', '.join(known)}; got {str(spacing)[:80]!r}."
-        raise gr.Error(sentence, print_exception=False)
-    return Entrant(key, label, solver, nfe, choices.spacing(restorer, solver, nfe, spacing))
+    if asked.spacing != OPTIMISED:
+        settings["spacing"].check(asked.spacing)
+    spacing = choices.spacing(restorer, asked.solver, asked.nfe, asked.spacing)
+    return replace(asked, spacing=spacing)
+
+
+def entrants(asked: Run) -> tuple[Entrant, Entrant]:
+    """Its samplers, the baseline on the spacing that is usual for it."""
+    baseline, usual = asked.baseline, SOLVERS[asked.baseline].spacing
+    return (
+        Entrant("a", choices.label(asked.solver), asked.solver, asked.nfe, asked.spacing),
+        Entrant("b", choices.label(baseline), baseline, asked.baseline_nfe, usual),
+    )
 
 
 def sampler_menu(restorer: Restorer, solver: str, nfe: float | None) -> dict[str, Any]:
     """What the sampler's menu shows."""
-    solver = _offered(restorer, solver)
     detail = choices.explained(solver, nfe or 0, restorer.process)
     return {"groups": choices.solvers(restorer.process), "detail": detail}
 
@@ -88,6 +110,9 @@ def settled(
     if not loaded(checkpoint):
         checkpoint = before[0][0]
     restorer, after = load(checkpoint), ((checkpoint, sampler), (checkpoint, baseline))
+    with refusals():
+        for solver in (sampler, baseline):
+            SETTINGS["solver"].within(_solvers(restorer)).check(solver)
     first = _nfe(restorer, nfe, wanted_nfe, before[0], after[0])
     second = _nfe(restorer, baseline_nfe, wanted_baseline_nfe, before[1], after[1])
     nfe, baseline_nfe = first.get("value", nfe), second.get("value", baseline_nfe)
@@ -98,8 +123,17 @@ def settled(
         gr.update(**second),
         gr.update(**spacing_menu(restorer, sampler, nfe)),
         after,
-        gr.update(info=choices.task_info(restorer)),
+        gr.update(**choices.tasks(restorer)),
+        gr.update(**texture(restorer)),
     )
+
+
+def texture(restorer: Restorer) -> dict[str, Any]:
+    """What of the texture's slider depends on the network."""
+    if restorer.reads:
+        return {"interactive": True, "info": SETTINGS["texture"].help}
+    why = f"{restorer.checkpoint.name} makes no estimate to mix the sample with."
+    return {"interactive": False, "info": why, "value": 1}
 
 
 def _nfe(
@@ -110,7 +144,7 @@ def _nfe(
     after: tuple[str, str],
 ) -> dict[str, Any]:
     """An NFE slider's bounds, and a value where what it was set for has changed."""
-    solver, process = _offered(restorer, after[1]), restorer.process
+    solver, process = after[1], restorer.process
     low, high = choices.bounds(solver, process)
     bounds = {"minimum": low, "maximum": high}
     if after == before:
@@ -122,7 +156,6 @@ def _nfe(
     return bounds if value == nfe else bounds | {"value": value}
 
 
-def nfe_slider(restorer: Restorer, solver: str, value: int, label: str, info: str) -> gr.Slider:
-    """A slider with the NFE that a solver can have."""
-    low, high = choices.bounds(solver, restorer.process)
-    return gr.Slider(low, high, value, step=1, label=label, buttons=[], info=info)
+def nfe_slider(restorer: Restorer, asked: Run, name: str) -> gr.Slider:
+    """For the NFE, of which `name` says whose, that its solver can have."""
+    return slider(offered(restorer, asked)[name], getattr(asked, name))

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mrsampler import checkpoints
 from mrsampler.examples import ASSETS
-from mrsampler.size import OWN, is_local, result
+from mrsampler.run import FAILURES, LINK_KEYS, SETTINGS, reason
+from mrsampler.size import OWN, is_local
 from mrsampler.solvers import BudgetError
-from mrsampler.ui import session
 from mrsampler.ui.parts import choices
 from mrsampler.ui.parts import photo_controls as given
 from mrsampler.ui.parts.charts import COLOURS
@@ -26,7 +26,6 @@ from mrsampler.ui.parts.components import (
     SEND,
     arrival_line,
     as_text,
-    menu,
     panel,
     served,
     web,
@@ -34,11 +33,12 @@ from mrsampler.ui.parts.components import (
 from mrsampler.ui.parts.files import save, save_bytes
 from mrsampler.ui.parts.frames import jpeg, within
 from mrsampler.ui.parts.networks import left, made_ready
-from mrsampler.ui.parts.photo_controls import CLEAN, DAMAGED, read, whole
 from mrsampler.ui.parts.quality import Judge, Quality, lesson
-from mrsampler.ui.parts.tab import FAILURES, PRIVATE, Runs, buttons, waiting, wire_preview, wire_run
+from mrsampler.ui.parts.settings import menu_of, seed_box, size_radio
+from mrsampler.ui.parts.settings import slider as setting_slider
+from mrsampler.ui.parts.tab import PRIVATE, Runs, buttons, by_name, waiting, wire_preview, wire_run
 from mrsampler.ui.queue import THROUGHPUT
-from mrsampler.ui.restore import downloads, figures, link, repeat
+from mrsampler.ui.restore import downloads, figures, link, samplers
 from mrsampler.ui.restore.live import (
     Entrant,
     Moment,
@@ -52,12 +52,12 @@ from mrsampler.ui.restore.live import (
     own_size,
     race,
 )
-from mrsampler.ui.restore.memory import Memory, Run, digest
-from mrsampler.ui.restore.repeat import Settings
+from mrsampler.ui.restore.memory import PER_RUN, Memory, RunResult, Sample, digest
 from mrsampler.ui.restore.samplers import (
     baseline_menu,
-    entrant,
+    checked,
     nfe_slider,
+    offered,
     sampler_menu,
     settled,
     spacing_menu,
@@ -80,19 +80,9 @@ RUNS = Runs()
 _run_numbers = itertools.count(1)
 
 
-def preview(
-    example: int,
-    upload: Any,
-    mode: str,
-    task: str,
-    severity: float,
-    seed: float | None,
-    size: int | str,
-    request: gr.Request,
-) -> dict[str, Any]:
+def preview(values: dict[str, Any], request: gr.Request) -> dict[str, Any]:
     """The degraded picture and the truth in the panels, before anything runs."""
-    seed = whole(seed, "The seed", 0, 2**31 - 1)
-    shown = subject(read(example, upload), mode == CLEAN, task, severity, seed, size)
+    shown = subject(*given.read_run(values))
     pins, note = _pins(request, digest(shown.degraded))
     return {
         "run": f"preview {torch.randint(2**31, ()).item()}",
@@ -109,22 +99,7 @@ def _pins(request: gr.Request, of: str) -> tuple[list[Pin], str | None]:
     return MEMORY.pins(visitor, of), note if MEMORY.others(visitor, of) else None
 
 
-def run(
-    example: int,
-    upload: Any,
-    mode: str,
-    task: str,
-    severity: float,
-    sampler: str,
-    nfe: float,
-    baseline: str,
-    baseline_nfe: float,
-    seed: float | None,
-    spacing: str,
-    checkpoint: str,
-    size: int | str,
-    request: gr.Request,
-) -> Iterator[tuple[Any, ...]]:
+def run(values: dict[str, Any], request: gr.Request) -> Iterator[tuple[Any, ...]]:
     """The race, as updates of the stage, the slider, the table, the download and the takeaway."""
     nothing = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
     update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
@@ -132,9 +107,9 @@ def run(
     visitor = request.session_hash or ""
     with RUNS.one(request) as stop:
         try:
-            seed = whole(seed, "The seed", 0, 2**31 - 1)
-            source = read(example, upload)
-            shown = subject(source, mode == CLEAN, task, severity, seed, size)
+            source, asked = given.read_run(values)
+            checkpoint = asked.checkpoint
+            shown = subject(source, asked)
             pictures: dict[str, Any] = {"setup": _pictures(shown)}
             for far in arrival(checkpoint):
                 failed = "failed"
@@ -143,26 +118,15 @@ def run(
                     return
                 yield update | pictures | {"state": "waiting", "say": far.says}, *nothing
                 pictures = {}
-            restorer = load(checkpoint)
-            entrants = [
-                entrant(restorer, "a", sampler, nfe, spacing),
-                entrant(restorer, "b", baseline, baseline_nfe),
-            ]
-            settings = Settings(
-                photo=f"{'' if upload else 'assets/examples/'}{given.name(example, upload)}",
-                example=None if upload else example,
-                clean=mode == CLEAN,
-                task=task,
-                severity=float(severity),
-                seed=seed,
-                size=size,
-                checkpoint=checkpoint,
-                entrants=tuple(entrants),
-                device=session.device,
-            )
-            kept = Run(
+            with given.refusals():
+                load(checkpoint).check_task(asked.task)
+                load(checkpoint).check_texture(asked.texture)
+                asked = checked(load(checkpoint), asked)
+            entrants = samplers.entrants(asked)
+            kept = RunResult(
                 update["run"],
-                settings,
+                asked,
+                entrants,
                 {"photo": digest(source.rgb), "degraded": digest(shown.degraded)},
             )
             pins, note = _pins(request, kept.subject)
@@ -177,7 +141,7 @@ def run(
                 if stop.is_set():
                     yield update | {"state": "stopped", "say": "Stopped before it began."}, *nothing
                     return
-                for moment in race(checkpoint, shown, task, entrants, seed, stop, pins):
+                for moment in race(asked, shown, entrants, stop, pins):
                     kept.add(moment.stills)
                     page: dict[str, Any] = {"state": "running", "frames": moment.frames}
                     if moment.figures:
@@ -189,15 +153,18 @@ def run(
                 if spent and turn.began is not None:
                     THROUGHPUT.learn(checkpoint, pixels, (time.monotonic() - turn.began) / spent)
                 finished = all(result.done for result in moment.results)
+                kept.end(moment.results)
                 sample: Tensor | None = None  # of the photo itself, where that takes another run
-                alone = size == OWN and is_local(task) and shown.scaled
+                alone = asked.size == OWN and is_local(asked.task) and shown.scaled
                 if finished and alone:
                     with RUNS.one(request) as stop:  # the race has set its own
-                        for says, sample in own_size(checkpoint, shown, task, entrants[0], seed):
+                        for says, sample in own_size(asked, shown, entrants[0].label):
                             if stop.is_set():
                                 finished, sample = False, None
                                 break
                             yield update | {"state": "running", "say": says}, *nothing
+                if alone and sample is None:
+                    kept.stopped["a"] = moment.results[0].nfe
             word = last_word(moment, shown, finished, note)
             last = update | {"state": "finished" if finished else "stopped", "say": word}
             # The word first: to measure takes a while, to compress a large photo seconds.
@@ -206,17 +173,19 @@ def run(
             if shown.truth is not None:
                 truth = within(shown.truth)
                 kept.stills = {key: measured(stills, truth) for key, stills in kept.stills.items()}
-            settings = settings.after(moment.results)
-            if alone and sample is None:
-                stopped = {"a": moment.results[0].nfe}
-                settings = replace(settings, stopped=settings.stopped | stopped)
-            kept.settings, kept.figures = settings, moment.figures
+            kept.figures = moment.figures
             last |= closing(entrants, kept.stills)
             kept.stills = {key: lasting(stills) for key, stills in kept.stills.items()}
             MEMORY.keep(visitor, kept)
             yield last, gr.skip(), table(moment.results, shown), gr.skip(), gr.skip()
-            both, download = _outcome(moment, shown, kept, sample)
-            yield last | {"outcome": True}, both, gr.skip(), download, takeaway(settings)
+            x, seen = moment.results[0].image, shown.small
+            if sample is not None:
+                x, seen = sample, shown.source
+            kept.sample = Sample(shown.source, seen, x)
+            both, download = _outcome(kept)
+            if kept.size > PER_RUN:
+                kept.sample = None  # another texture takes another run
+            yield last | {"outcome": True}, both, gr.skip(), download, takeaway(kept)
         except gr.Error as error:  # a ValueError, too, but a sentence of its own
             yield update | {"state": failed, "say": error.message}, *nothing
         except FAILURES as error:
@@ -229,7 +198,7 @@ def why(error: Exception) -> str:
         # What it advises itself is for programs.
         spent = str(error).partition(":")[0]
         return f"The run failed: {spent}. Give it more NFE, or race another sampler."
-    return f"The run failed: {error}. Another setting or photo may work."
+    return f"The run failed: {reason(error)}. Another setting or photo may work."
 
 
 def forget(request: gr.Request) -> None:
@@ -270,24 +239,24 @@ def parcel(event: gr.EventData, request: gr.Request) -> str:
     make = {
         "webp": downloads.animation,
         "npz": downloads.arrays,
-        "json": lambda run: json.dumps(downloads.record(run), indent=2).encode(),
+        "json": lambda kept: json.dumps(downloads.record(kept), indent=2).encode(),
     }
     kind = str(event.kind)
     if kind not in make:
         raise gr.Error(f"There is no download {kind[:20]!r}.", print_exception=False)
-    path = save_bytes(make[kind](kept), f"race-{kept.settings.task}.{kind}")
+    path = save_bytes(make[kind](kept), f"race-{kept.asked.task}.{kind}")
     kept.files.append(path)
     return path
 
 
-def takeaway(settings: Settings) -> dict[str, Any]:
+def takeaway(kept: RunResult) -> dict[str, Any]:
     """What can be copied after a run: no command where the sampler was stopped."""
     return {
-        "python": repeat.python(settings),
-        "command": repeat.command(settings),
-        "query": link.query(settings),
-        "own": settings.example is None,
-        "stopped": settings.stopped.get(settings.entrants[0].key),
+        "python": kept.python,
+        "command": kept.command,
+        "query": kept.asked.to_query(),
+        "own": kept.asked.example is None,
+        "stopped": kept.stopped_at,
     }
 
 
@@ -352,23 +321,31 @@ def last_word(moment: Moment, shown: Subject, finished: bool, note: str | None =
     return " ".join([word] + [note for note in (moment.advice, shown.note, note) if note])
 
 
-def _outcome(
-    moment: Moment, shown: Subject, kept: Run, sample: Tensor | None
-) -> tuple[tuple[str, str], str]:
-    """Files of before and after, losslessly and at the photo's own size.
-
-    `sample` is of the photo itself, where that was restored, else the race's is made to it.
-    """
-    task = kept.settings.task
-    if sample is None:
-        restored = result(shown.source, shown.small, task, moment.results[0].image)
-    else:
-        restored = shown.source.image(sample)
+def _outcome(kept: RunResult) -> tuple[tuple[str, str], str]:
+    """Files of before and after, losslessly and at the photo's own size."""
+    assert kept.sample is not None
+    task, source = kept.asked.task, kept.sample.source
+    # A stopped run is repeated up to there, as it is.
+    asked = kept.asked if kept.stopped_at is None else replace(kept.asked, texture=1)
+    restored = kept.sample.picture(asked)
     kept.digests["restored"] = sha256(restored.tobytes()).hexdigest()
-    before = save(shown.source.image(shown.source.rgb), f"degraded-{task}")
+    before = save(source.image(source.rgb), f"degraded-{task}")
     after = save(restored, f"restored-{task}")
     kept.files += before, after
     return (before, after), after
+
+
+def mix(texture: float, request: gr.Request) -> tuple[Any, Any, Any]:
+    """The latest result with another texture, without another run: slider, download, takeaway."""
+    kept = MEMORY.run(request.session_hash or "")
+    if kept is None or kept.sample is None or kept.stopped_at is not None:
+        gr.Info("The next run has this texture: what it is mixed from is no longer here.")
+        return gr.skip(), gr.skip(), gr.skip()
+    with given.refusals():
+        load(kept.asked.checkpoint).check_texture(texture)
+        kept.asked = replace(kept.asked, texture=texture)
+    both, download = _outcome(kept)
+    return both, download, takeaway(kept)
 
 
 def table(results: Sequence[Result], shown: Subject) -> list[dict[str, str]]:
@@ -402,62 +379,44 @@ def _row(
     return {"kind": kind, "name": name, "means": means, "nfe": nfe, "seconds": seconds} | numbers
 
 
-def _linked(request: gr.Request) -> tuple[Any, ...]:
+def _linked(controls: Sequence[str], request: gr.Request) -> list[Any]:
     """The controls as a link sets them; as they are without one."""
-    if not link.KEYS & set(request.query_params):
-        return (gr.skip(),) * 16
+    if not LINK_KEYS & set(request.query_params):
+        return [gr.skip()] * len(controls)
     asked, refused = link.read(request.query_params)
     if refused:
         gr.Warning(f"Left out of the link, as there is no such thing: {', '.join(refused)}.")
-    if reason := choices.unavailable(asked.checkpoint):
-        gr.Warning(f"The link's checkpoint is left out: {reason}.")
+    if why_not := choices.unavailable(asked.checkpoint):
+        gr.Warning(f"The link's checkpoint is left out: {why_not}.")
         asked = replace(asked, checkpoint=checkpoints.DEFAULT)
-    if asked.own:
+    if asked.example is None:
         gr.Info("The link set everything but its photo, which cannot travel in it: choose yours.")
     by = link.laid_out_by(asked.checkpoint)
-    restorer = load(by)
-    menus = (
-        sampler_menu(restorer, asked.sampler, asked.nfe) | {"asked": asked.sampler},
-        baseline_menu(restorer, asked.baseline, asked.baseline_nfe) | {"asked": asked.baseline},
-        spacing_menu(restorer, asked.sampler, asked.nfe) | {"asked": asked.spacing},
-    )
-    sliders: list[dict[str, Any]] = []
-    for solver, count in ((asked.sampler, asked.nfe), (asked.baseline, asked.baseline_nfe)):
-        low, high = choices.bounds(solver, restorer.process)
-        sliders.append({"minimum": low, "maximum": high, "value": count})
-    return (
-        asked.example,
-        CLEAN if asked.clean else DAMAGED,
-        asked.task,
-        asked.severity,
-        gr.update(**menus[0]),
-        gr.update(**sliders[0]),
-        asked.nfe,
-        gr.update(**menus[1]),
-        gr.update(**sliders[1]),
-        asked.baseline_nfe,
-        asked.seed,
-        gr.update(**menus[2]),
-        gr.update(asked=asked.checkpoint),
-        asked.size,
-        ((by, asked.sampler), (by, asked.baseline)),
-        gr.update(picked=asked.example),
-    )
+    restorer, example = load(by), asked.example or 0
+    sampler, baseline = (asked.solver, asked.nfe), (asked.baseline, asked.baseline_nfe)
+    updates = asked.to_json() | {
+        "example": example,
+        "row": gr.update(picked=example),
+        "task": given.task_asked(asked.task),
+        "solver": gr.update(**sampler_menu(restorer, *sampler), asked=asked.solver),
+        "baseline": gr.update(**baseline_menu(restorer, *baseline), asked=asked.baseline),
+        "spacing": gr.update(**spacing_menu(restorer, *sampler), asked=asked.spacing),
+        "checkpoint": gr.update(asked=asked.checkpoint),
+        "wanted_nfe": asked.nfe,
+        "wanted_baseline_nfe": asked.baseline_nfe,
+        "placed": ((by, asked.solver), (by, asked.baseline)),
+    }
+    settings = offered(restorer, asked)
+    for name in ("nfe", "baseline_nfe"):
+        low, high = settings[name].range
+        updates[name] = gr.update(minimum=low, maximum=high, value=updates[name])
+    return [updates[name] for name in controls]
 
 
-def _preview_linked(
-    example: int,
-    upload: Any,
-    mode: str,
-    task: str,
-    severity: float,
-    seed: float | None,
-    size: int | str,
-    request: gr.Request,
-) -> Any:
-    if not link.KEYS & set(request.query_params):
+def _preview_linked(values: dict[str, Any], request: gr.Request) -> Any:
+    if not LINK_KEYS & set(request.query_params):
         return gr.skip()  # the recorded race goes on
-    return preview(example, upload, mode, task, severity, seed, size, request)
+    return preview(values, request)
 
 
 def recording() -> str:
@@ -468,6 +427,7 @@ def recording() -> str:
 def build(page: gr.Blocks) -> None:
     """Lays out the tab, inside the page's Blocks context."""
     restorer = load(checkpoints.DEFAULT)
+    opening = checked(restorer, choices.opening())
     # No progress of gradio's own, and that of nothing: even hidden, each status tracker asks for
     # every frame of the screen while it waits, on the cores that the network needs.
     nothing = gr.State()
@@ -480,70 +440,41 @@ def build(page: gr.Blocks) -> None:
     with gr.Row(elem_id="restore"):
         with gr.Column(elem_id="rail", scale=0, min_width=0):
             with gr.Column(elem_id="knobs"):
-                photo = given.controls()
-                sampler = menu(
-                    "Sampler",
-                    "SDE adds fresh noise at every step, ODE none.",
-                    choices.SAMPLER,
+                photo = given.controls("restore")
+                solver = menu_of(
+                    SETTINGS["solver"],
+                    opening.solver,
                     asked="",
-                    **sampler_menu(restorer, choices.SAMPLER, choices.NFE),
+                    **sampler_menu(restorer, opening.solver, opening.nfe),
                 )
-                nfe = nfe_slider(
-                    restorer,
-                    choices.SAMPLER,
-                    choices.NFE,
-                    "NFE",
-                    "More: slower, closer to exact.",
-                )
-                baseline = menu(
-                    "Baseline",
-                    "Races it from the same x_T on the same network.",
-                    choices.BASELINE,
+                nfe = nfe_slider(restorer, opening, "nfe")
+                baseline = menu_of(
+                    SETTINGS["baseline"],
+                    opening.baseline,
                     asked="",
                     elem_classes="folds",
-                    **baseline_menu(restorer, choices.BASELINE, choices.BASELINE_NFE),
+                    **baseline_menu(restorer, opening.baseline, opening.baseline_nfe),
                 )
-                baseline_nfe = nfe_slider(
-                    restorer,
-                    choices.BASELINE,
-                    choices.BASELINE_NFE,
-                    "Baseline NFE",
-                    "More: slower, a harder rival.",
-                )
+                baseline_nfe = nfe_slider(restorer, opening, "baseline_nfe")
                 # On a phone these are folded away with the advanced ones.
-                for knob in (photo.mode, photo.severity, baseline_nfe):
+                for knob in (photo.damage, photo.severity, baseline_nfe):
                     knob.elem_classes = ["folds"]
                 with gr.Row(elem_id="pair", elem_classes="folds"):
-                    seed = gr.Number(
-                        0,
-                        label="Seed",
-                        precision=0,
-                        info="Another damage, another x_T.",
-                    )
+                    seed = seed_box()
                     dice = gr.Button("New seed", size="sm", elem_id="dice")
                 # Not an accordion: what a closed one holds is not there yet, and loses its updates.
                 more = gr.Button("Advanced", size="sm", elem_id="more")
                 with gr.Column(elem_id="advanced"):
-                    spacing = menu(
-                        "Spacing",
-                        "Where the sampler's steps fall.",
-                        choices.spacing(restorer, choices.SAMPLER, choices.NFE, None),
+                    spacing = menu_of(
+                        SETTINGS["spacing"],
+                        opening.spacing,
                         asked="",
-                        **spacing_menu(restorer, choices.SAMPLER, choices.NFE),
+                        **spacing_menu(restorer, opening.solver, opening.nfe),
                     )
-                    checkpoint = menu(
-                        "Checkpoint",
-                        "The network both samplers share.",
-                        checkpoints.DEFAULT,
-                        asked="",
-                        **choices.networks(),
+                    checkpoint = menu_of(
+                        SETTINGS["checkpoint"], opening.checkpoint, asked="", **choices.networks()
                     )
-                    size = gr.Radio(
-                        [(f"{side}", side) for side in (OWN, *choices.LARGEST_SIDES)],
-                        value=OWN,
-                        label="Size",
-                        info="Own: of all the photo's pixels. Or restored small: quicker.",
-                    )
+                    size = size_radio(offered(restorer, opening)["size"], opening.size)
             with gr.Row(elem_id="runbar"):
                 line = arrival_line("menu-checkpoint")
                 run_and_stop = buttons("")
@@ -565,6 +496,7 @@ def build(page: gr.Blocks) -> None:
                         buttons=["fullscreen"],
                         elem_id="slider",
                     )
+                    texture = setting_slider(SETTINGS["texture"], opening.texture, 0.05)
                 with gr.Column():
                     gr.HTML("<h3>Result</h3>", padding=False)
                     rows = gr.HTML(value=[], elem_id="table", **web("restore/table"))
@@ -579,44 +511,48 @@ def build(page: gr.Blocks) -> None:
         js="() => document.querySelector('#more').setAttribute('aria-expanded', "
         "document.body.classList.toggle('advanced'))",
     )
-    example, drop, row, mode, task, severity, picked = photo
-    what = [example, drop, mode, task, severity, seed, size]
+    what = photo.values | {"seed": seed, "size": size}
+    shown = list(what.values())
     rolled = dice.click(
         lambda: torch.randint(10_000, ()).item(), None, seed, queue=False, **private
     )
-    moved = [mode.input, task.input, severity.release, seed.submit, size.input]
-    wire_preview(as_text(preview), (*picked, rolled), moved, what, stage, private)
+    moved = [photo.damage.input, photo.task.input, photo.severity.release, seed.submit, size.input]
+    previewed = as_text(by_name(what, preview))
+    wire_preview(previewed, (*photo.picked, rolled), moved, shown, stage, private)
     # One listener for all: "always_last" asks again, once an answer came, if anything has moved.
     told: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **private}
-    settled_by = [sampler.input, baseline.input]
+    settled_by = [solver.input, baseline.input]
     for count, wanted in ((nfe, wanted_nfe), (baseline_nfe, wanted_baseline_nfe)):
         count.input(lambda value: value, count, wanted, **told)
         settled_by.append(count.change)  # also by the browser, back into its bounds
     settling = (
         settled,
-        [checkpoint, sampler, nfe, wanted_nfe, baseline, baseline_nfe, wanted_baseline_nfe, placed],
-        [sampler, nfe, baseline, baseline_nfe, spacing, placed, task],
+        [checkpoint, solver, nfe, wanted_nfe, baseline, baseline_nfe, wanted_baseline_nfe, placed],
+        [solver, nfe, baseline, baseline_nfe, spacing, placed, photo.task, texture],
     )
     gr.on(settled_by, *settling, **told)
     for chosen in made_ready(checkpoint, line, private):
         chosen.success(*settling, **told)
-    settings = [
-        example,
-        drop,
-        mode,
-        task,
-        severity,
-        sampler,
-        nfe,
-        baseline,
-        baseline_nfe,
-        seed,
-        spacing,
-        checkpoint,
-        size,
-    ]
+    settings = what | {
+        "solver": solver,
+        "nfe": nfe,
+        "baseline": baseline,
+        "baseline_nfe": baseline_nfe,
+        "spacing": spacing,
+        "checkpoint": checkpoint,
+        "texture": texture,
+    }
     outputs = [stage, slider, rows, download, take]
-    wire_run("restore", run_and_stop, as_text(run), settings, outputs, RUNS.stop, private)
+    wire_run(
+        "restore",
+        run_and_stop,
+        as_text(by_name(settings, run)),
+        list(settings.values()),
+        outputs,
+        RUNS.stop,
+        private,
+    )
+    texture.release(mix, texture, [slider, download, take], **private)
     # Through the queue, for without it gradio shows no message.
     stage.pin(as_text(pin), None, stage, **private)
     take.picture(None, download, None, js=SENT)
@@ -631,27 +567,18 @@ def build(page: gr.Blocks) -> None:
     sent.failure(
         None, None, None, js="() => { document.dispatchEvent(new CustomEvent('parcel-failed')); }"
     )
-    page.load(
-        _linked,
-        None,
-        [
-            example,
-            mode,
-            task,
-            severity,
-            sampler,
-            nfe,
-            wanted_nfe,
-            baseline,
-            baseline_nfe,
-            wanted_baseline_nfe,
-            seed,
-            spacing,
-            checkpoint,
-            size,
-            placed,
-            row,
-        ],
-        **private,
-    ).then(as_text(_preview_linked), what, stage, **private)
+    linked = {name: control for name, control in settings.items() if name != "upload"}
+    linked |= {
+        "wanted_nfe": wanted_nfe,
+        "wanted_baseline_nfe": wanted_baseline_nfe,
+        "placed": placed,
+        "row": photo.row,
+    }
+
+    def load_link(request: gr.Request) -> list[Any]:
+        return _linked(list(linked), request)
+
+    page.load(load_link, None, list(linked.values()), **private).then(
+        as_text(by_name(what, _preview_linked)), shown, stage, **private
+    )
     page.unload(forget)

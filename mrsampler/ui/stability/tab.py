@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 from torch import Tensor
 
 from mrsampler import checkpoints
-from mrsampler.examples import examples
+from mrsampler.run import FAILURES, SETTINGS, OneOf, Run, Setting, Whole, reason
 from mrsampler.solvers import mr
 from mrsampler.stability import Prediction
 from mrsampler.timesteps import SPACINGS
@@ -22,11 +23,12 @@ from mrsampler.ui.parts.charts import chart
 from mrsampler.ui.parts.components import arrival_line, as_text, menu, panel, style
 from mrsampler.ui.parts.frames import jpeg
 from mrsampler.ui.parts.networks import left, made_ready, task_told
+from mrsampler.ui.parts.settings import LARGEST_SIDE, seed_box, size_radio, slider
 from mrsampler.ui.parts.tab import (
-    FAILURES,
     PRIVATE,
     Runs,
     buttons,
+    by_name,
     waiting,
     wire_preview,
     wire_run,
@@ -51,7 +53,11 @@ SOLVERS: dict[str, dict[Prediction, str]] = {
     for order in orders
 }
 # What the tab opens with: where the two differ most.
-SOLVER, NFE, MOST_NFE, SPACING, LARGEST_SIDE = "SDE, order 2", 10, 50, "uniform-lambda", 256
+SOLVER, NFE, SPACING = "SDE, order 2", 10, "uniform-lambda"
+COUNT = replace(
+    SETTINGS["nfe"].within(Whole(2, 50)),
+    help="Network evaluations each. Fewer: longer steps in \u03bb.",
+)
 
 LEAD = """
 From its last evaluation the solver expands the network's prediction in \u03bb and integrates that
@@ -123,17 +129,9 @@ def setup(shown: Subject) -> dict[str, Any]:
     return {"degraded": jpeg(shown.degraded)}
 
 
-def preview(
-    example: int,
-    upload: Any,
-    mode: str,
-    task: str,
-    severity: float,
-    seed: float | None,
-    largest_side: int,
-) -> dict[str, Any]:
+def preview(values: dict[str, Any], request: gr.Request | None = None) -> dict[str, Any]:
     """The degraded picture, before anything runs."""
-    shown = _subject(example, upload, mode, task, severity, seed, largest_side)
+    _, shown = _subject(values)
     return {
         "run": f"preview {next(_run_numbers)}",
         "state": "idle",
@@ -150,42 +148,19 @@ def figures(steps: Steps, checkpoint: str) -> dict[str, Any]:
     return {"share": share_figure(steps, span), "radius": radius_figure(steps, span)}
 
 
-def _subject(
-    example: int,
-    upload: Any,
-    mode: str,
-    task: str,
-    severity: float,
-    seed: float | None,
-    largest_side: int,
-) -> Subject:
-    seed = given.whole(seed, "The seed", 0, 2**31 - 1)
-    source = given.read(example, upload)
-    small = source.within(largest_side)
-    return subject(small, mode == given.CLEAN, task, severity, seed, largest_side)
+def _subject(values: dict[str, Any], **offered: Setting) -> tuple[Run, Subject]:
+    settings = {name: value for name, value in values.items() if name != "solver"}
+    source, asked = given.read_run(settings, size=LARGEST_SIDE, **offered)
+    return asked, subject(source.within(int(asked.size)), asked)
 
 
-def run(
-    example: int,
-    upload: Any,
-    mode: str,
-    task: str,
-    severity: float,
-    seed: float | None,
-    largest_side: int,
-    solver: str,
-    nfe: float,
-    spacing: str,
-    checkpoint: str,
-    request: gr.Request,
-) -> Iterator[dict[str, Any]]:
+def run(values: dict[str, Any], request: gr.Request) -> Iterator[dict[str, Any]]:
     """Both parameterisations, as updates of the stage."""
     update: dict[str, Any] = {"run": f"run {next(_run_numbers)}"}
     with RUNS.one(request) as stop:
         try:
-            nfe = given.whole(nfe, "NFE", 2, MOST_NFE)
-            asked = Comparison(task, SOLVERS[solver], nfe, spacing, int(seed or 0))
-            shown = _subject(example, upload, mode, task, severity, seed, largest_side)
+            asked, shown = _subject(values, nfe=COUNT)
+            checkpoint, nfe = asked.checkpoint, asked.nfe
             pictures: dict[str, Any] = {"setup": setup(shown)}
             for far in arrival(checkpoint):
                 if stop.is_set():
@@ -193,6 +168,11 @@ def run(
                     return
                 yield update | pictures | {"state": "waiting", "say": far.says}
                 pictures = {}
+            with given.refusals():
+                load(checkpoint).check_task(asked.task)
+            compared = Comparison(
+                asked.task, SOLVERS[values["solver"]], nfe, asked.spacing, asked.seed
+            )
             pixels = shown.degraded[0].numel()
             with QUEUE.turn(THROUGHPUT.seconds(checkpoint, pixels, len(PREDICTIONS) * nfe)) as turn:
                 for says in waiting(turn, stop):
@@ -201,7 +181,7 @@ def run(
                     yield update | {"state": "stopped", "say": "Stopped before it began."}
                     return
                 first: dict[str, Any] = {"setup": setup(shown) | {"nfe": nfe}}
-                for moment in moments(checkpoint, shown, asked, stop):
+                for moment in moments(checkpoint, shown, compared, stop):
                     plots = figures(moment.steps, checkpoint)
                     told = {"state": "running", "frames": moment.frames, "figures": plots}
                     yield update | first | told | {"say": shown.note or ""}
@@ -211,33 +191,25 @@ def run(
         except gr.Error:  # it is a ValueError, too
             raise
         except FAILURES as error:
-            sentence = f"The run failed: {error}. Another setting or photo may work."
+            sentence = f"The run failed: {reason(error)}. Another setting or photo may work."
             yield update | {"state": "failed", "say": sentence}
             raise gr.Error(sentence, print_exception=False) from None
 
 
 def build(page: gr.Blocks) -> None:
     """Lays out the tab, inside the page's Blocks context."""
-    first = examples()[0]
+    opening = choices.opening().to_json() | {"size": LARGEST_SIDE.default}
     with gr.Row(elem_id="stability"):
         with gr.Column(elem_id="stability-rail", scale=0, min_width=0):
             with gr.Column(elem_id="stability-knobs"):
-                photo = given.controls()
+                photo = given.controls("stability")
                 solver = gr.Dropdown(
                     list(SOLVERS),
                     value=SOLVER,
                     label="Solver",
                     info="The equation that is solved, and how many evaluations a step looks back.",
                 )
-                nfe = gr.Slider(
-                    2,
-                    MOST_NFE,
-                    NFE,
-                    step=1,
-                    label="NFE",
-                    info="Network evaluations each: fewer are longer steps in \u03bb.",
-                    buttons=[],
-                )
+                nfe = slider(COUNT, NFE)
                 spacing = gr.Dropdown(
                     list(SPACINGS),
                     value=SPACING,
@@ -252,29 +224,20 @@ def build(page: gr.Blocks) -> None:
                     **choices.networks(),
                 )
                 # On a phone these are folded away, so that the pictures are in sight.
-                for knob in (photo.mode, photo.severity, solver, nfe, spacing, checkpoint):
+                for knob in (photo.damage, photo.severity, solver, nfe, spacing, checkpoint):
                     knob.elem_classes = ["folds"]
                 given.unfold("stability", "solver, NFE, severity")
                 with gr.Accordion("Advanced", open=False, elem_classes="folds"):
-                    seed = gr.Number(
-                        0,
-                        label="Seed",
-                        precision=0,
-                        minimum=0,
-                        maximum=2**31 - 1,
-                        info="Another damage, another x_T.",
-                    )
-                    largest_side = gr.Radio(
-                        list(choices.LARGEST_SIDES),
-                        value=LARGEST_SIDE,
-                        label="Largest side",
-                        info="In pixels; a larger photo is scaled down for the run.",
+                    seed = seed_box()
+                    size = size_radio(
+                        LARGEST_SIDE.within(OneOf(choices.LARGEST_SIDES)),
+                        LARGEST_SIDE.default,
                     )
             with gr.Row(elem_id="stability-runbar"):
                 line = arrival_line("menu-expanded-network")
                 run_and_stop = buttons("stability-")
         with gr.Column(elem_id="stability-stage"):
-            shown = preview(0, None, given.CLEAN, first.task, first.severity, 0, LARGEST_SIDE)
+            shown = preview(opening | {"example": 0, "upload": None})
             gr.HTML(f"<p>{LEAD}</p>", elem_id="stability-lead", padding=False)
             stage = panel("stability/stage", value=shown, head=style("stability/page.css"))
             with gr.Row(elem_id="stability-plots"):
@@ -294,17 +257,13 @@ def build(page: gr.Blocks) -> None:
                         gr.HTML(f"<h3>{title} <span>{about}</span></h3>", padding=False)
                         chart(f"stability-{name}", title, shown["figures"][name], "stability")
 
-    what = [photo.example, photo.drop, photo.mode, photo.task, photo.severity, seed, largest_side]
-    moved = [
-        photo.mode.input,
-        photo.task.input,
-        photo.severity.release,
-        seed.submit,
-        largest_side.input,
-    ]
-    wire_preview(as_text(preview), photo.picked, moved, what, stage)
+    what = photo.values | {"seed": seed, "size": size}
+    moved = [photo.damage.input, photo.task.input, photo.severity.release, seed.submit, size.input]
+    previewed = as_text(by_name(what, preview))
+    wire_preview(previewed, photo.picked, moved, list(what.values()), stage)
     for chosen in made_ready(checkpoint, line, PRIVATE):
         chosen.success(task_told, checkpoint, photo.task, **PRIVATE)
-    settings = [*what, solver, nfe, spacing, checkpoint]
-    wire_run("stability", run_and_stop, as_text(run), settings, stage, RUNS.stop)
+    settings = what | {"solver": solver, "nfe": nfe, "spacing": spacing, "checkpoint": checkpoint}
+    controls = list(settings.values())
+    wire_run("stability", run_and_stop, as_text(by_name(settings, run)), controls, stage, RUNS.stop)
     page.unload(RUNS.stop)

@@ -6,11 +6,13 @@ from typing import Any, get_args
 
 import gradio as gr
 
+from mrsampler.run import OneOf, Whole, check
 from mrsampler.solvers import mr
 from mrsampler.solvers.interface import Parameterisation
 from mrsampler.timesteps import SPACINGS
 from mrsampler.ui.parts.charts import chart
 from mrsampler.ui.parts.components import style, text
+from mrsampler.ui.parts.photo_controls import refusals
 from mrsampler.ui.theory.figures import PLOTS, PROCESSES, Choice
 
 DELIMITERS: list[dict[str, str | bool]] = [
@@ -39,28 +41,19 @@ def chosen(
     process: str, equation: str, prediction: str, order: float, nfe: float, spacing: str
 ) -> Choice:
     """The reader's choice. Raises gr.Error with a sentence for what the page does not offer."""
-    for what, value, known in (
-        ("The process", process, PROCESSES),
-        ("The equation", equation, ("ODE", "SDE")),
-        ("The prediction", prediction, get_args(Parameterisation)),
-        ("The spacing", spacing, SPACINGS),
-    ):
-        if not isinstance(value, str) or value not in known:
-            raise _refusal(f"{what} must be one of {', '.join(known)}; got {str(value)[:80]!r}.")
+    with refusals():
+        for what, value, known in (
+            ("The process", process, PROCESSES),
+            ("The equation", equation, ("ODE", "SDE")),
+            ("The prediction", prediction, get_args(Parameterisation)),
+            ("The spacing", spacing, SPACINGS),
+        ):
+            check(what, OneOf(known), value)
+        terms = check("The order", Whole(1, max(mr.ORDERS[False])), order)
+        steps = check("The steps", Whole(1, MOST_STEPS), nfe)
     most = max(mr.ORDERS[equation == "SDE"])
-    for what, number, high in (
-        ("The order", order, max(mr.ORDERS[False])),
-        ("The steps", nfe, MOST_STEPS),
-    ):
-        inside = isinstance(number, int | float) and 1 <= number <= high
-        if not inside or number != int(number):
-            raise _refusal(f"{what} must be a whole number from 1 to {high}.")
     kind: Parameterisation = "noise" if prediction == "noise" else "data"
-    return Choice(process, equation, kind, min(int(order), most), int(nfe), spacing)
-
-
-def _refusal(sentence: str) -> gr.Error:
-    return gr.Error(sentence, print_exception=False)
+    return Choice(process, equation, kind, min(terms, most), steps, spacing)
 
 
 def shown(*values: Any) -> list[Any]:
