@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from mrsampler import checkpoints
+from mrsampler.degradations import TASKS
 from mrsampler.examples import examples
 from mrsampler.restorer import OPTIMISED
 from mrsampler.size import OWN, WORKING_SIDE
@@ -238,7 +239,9 @@ class Run:
         "The photo is",
         "Only a clean one has a truth to score by.",
     )
-    task: str = _setting("noisy", Text("a task's name"), "Task", "Which damage to undo.")
+    task: str = _setting(
+        "noisy", Text(f"a task's name, as {', '.join(TASKS)}"), "Task", "Which damage to undo."
+    )
     severity: float = _setting(
         0.5, Number(0, 1), "Severity", "Higher: more damage.", "Of the damage."
     )
@@ -290,7 +293,7 @@ class Run:
     )
     checkpoint: str = _setting(
         checkpoints.DEFAULT,
-        Text("a checkpoint's name"),
+        Text("a checkpoint's name, as bundled or daclip-uir, which is fetched once"),
         "Checkpoint",
         "The network that the samplers share.",
     )
