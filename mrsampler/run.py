@@ -15,9 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
+import torch
+
 from mrsampler import checkpoints
-from mrsampler.degradations import TASKS
+from mrsampler.degradations import TASKS, degrade
 from mrsampler.examples import examples
+from mrsampler.photo import Photo
 from mrsampler.restorer import OPTIMISED
 from mrsampler.size import OWN, WORKING_SIDE
 from mrsampler.solvers import SOLVERS
@@ -324,6 +327,14 @@ class Run:
         """The solver, nfe and spacing as `mrsampler.trajectory` takes them."""
         times = [float(t) for t in self.spacing.split(",")] if "," in self.spacing else self.spacing
         return {"solver": self.solver, "nfe": self.nfe, "spacing": times}
+
+    def damaged(self, photo: Photo) -> Photo:
+        """The photo as it is to be restored: a clean one, within a size in pixels, is damaged."""
+        if not self.clean:
+            return photo
+        clean = photo if self.size == OWN else photo.within(int(self.size))
+        generator = torch.Generator().manual_seed(self.seed)
+        return replace(clean, rgb=degrade(clean.rgb, self.task, self.severity, generator))
 
     # --- JSON and links
 
