@@ -284,7 +284,7 @@ class Run:
         1.0,
         Number(0, 1),
         "Texture",
-        "0: the network's smooth estimate. 1: the sample.",
+        "0: the smooth estimate. 1: the sample.",
         "What the result is: r + texture (x - r), r the estimate, x the sample.",
     )
     size: int | str = _setting(
