@@ -15,8 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
+import torch
+
 from mrsampler import checkpoints
+from mrsampler.degradations import TASKS, degrade
 from mrsampler.examples import examples
+from mrsampler.photo import Photo
 from mrsampler.restorer import OPTIMISED
 from mrsampler.size import OWN, WORKING_SIDE
 from mrsampler.solvers import SOLVERS
@@ -238,7 +242,9 @@ class Run:
         "The photo is",
         "Only a clean one has a truth to score by.",
     )
-    task: str = _setting("noisy", Text("a task's name"), "Task", "Which damage to undo.")
+    task: str = _setting(
+        "noisy", Text(f"a task's name, as {', '.join(TASKS)}"), "Task", "Which damage to undo."
+    )
     severity: float = _setting(
         0.5, Number(0, 1), "Severity", "Higher: more damage.", "Of the damage."
     )
@@ -278,7 +284,7 @@ class Run:
         1.0,
         Number(0, 1),
         "Texture",
-        "0: the network's smooth estimate. 1: the sample.",
+        "0: the smooth estimate. 1: the sample.",
         "What the result is: r + texture (x - r), r the estimate, x the sample.",
     )
     size: int | str = _setting(
@@ -290,7 +296,7 @@ class Run:
     )
     checkpoint: str = _setting(
         checkpoints.DEFAULT,
-        Text("a checkpoint's name"),
+        Text("a checkpoint's name, as bundled or daclip-uir, which is fetched once"),
         "Checkpoint",
         "The network that the samplers share.",
     )
@@ -321,6 +327,14 @@ class Run:
         """The solver, nfe and spacing as `mrsampler.trajectory` takes them."""
         times = [float(t) for t in self.spacing.split(",")] if "," in self.spacing else self.spacing
         return {"solver": self.solver, "nfe": self.nfe, "spacing": times}
+
+    def damaged(self, photo: Photo) -> Photo:
+        """The photo as it is to be restored: a clean one, within a size in pixels, is damaged."""
+        if not self.clean:
+            return photo
+        clean = photo if self.size == OWN else photo.within(int(self.size))
+        generator = torch.Generator().manual_seed(self.seed)
+        return replace(clean, rgb=degrade(clean.rgb, self.task, self.severity, generator))
 
     # --- JSON and links
 

@@ -229,6 +229,7 @@ def test_names_that_would_break_out_of_the_text_are_quoted(made):
 def test_the_json_holds_what_repeats_the_run_and_the_digests_that_prove_it(made):
     kept, picture = made
     record = json.loads(json.dumps(downloads.record(kept), allow_nan=False))
+    assert Run.from_json(record["settings"]) == kept.asked
     assert record["settings"]["seed"] == SEED and record["settings"]["severity"] == 0.35
     assert [s["solver"] for s in record["samplers"]] == ["mrs-sde-d-2", "posterior"]
     assert [step["nfe"] for step in record["samplers"][0]["steps"]] == [0, 1, 2, 3]

@@ -27,7 +27,7 @@ ODD = Run(
 )
 REFUSED = {
     "damage": ("half", "damage must be one of clean, done; got 'half'."),
-    "task": (None, "task must be a task's name; got nothing."),
+    "task": (None, "noisy, raindrop, rainy, shadowed, snowy, uncompleted; got nothing."),
     "severity": (float("nan"), "severity must be a number from 0 to 1; got nan."),
     "solver": ("x" * 200, "got '" + "x" * 80 + "'."),
     "nfe": (2.5, "nfe must be a whole number from 1 to 10000; got 2.5."),
@@ -37,7 +37,7 @@ REFUSED = {
     "texture": (1.01, "texture must be a number from 0 to 1; got 1.01."),
     "seed": (-1, "seed must be a whole number from 0 to 9007199254740992; got -1."),
     "size": ("31", "size must be own or a whole number from 32; got '31'."),
-    "checkpoint": ({"path": "/srv/secret"}, "checkpoint must be a checkpoint's name; got a dict."),
+    "checkpoint": ({"path": "/srv/secret"}, "which is fetched once; got a dict."),
     "device": (1, "got 1."),
     "photo": (b"me.jpg", "got a bytes."),
 }

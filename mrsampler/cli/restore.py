@@ -110,7 +110,7 @@ class _Job:
         from mrsampler.size import result, working
 
         asked = self.asked
-        damaged = self._degraded(given)
+        damaged = asked.damaged(given)
         small = working(damaged, asked.task, asked.size)
         height, width = small.rgb.shape[1:]
 
@@ -129,20 +129,6 @@ class _Job:
         if asked.texture < 1 and (reading := self.restorer.reading(small.rgb, asked.task)):
             x = reading.textured(x, asked.texture)
         return result(damaged, small, asked.task, x[0].cpu()), (width, height), step.nfe
-
-    def _degraded(self, given: Photo) -> Photo:
-        """The photo as it is to be restored: a clean one scaled down to --size and damaged."""
-        asked = self.asked
-        if not asked.clean:
-            return given
-        import torch
-
-        from mrsampler import degrade
-
-        if isinstance(asked.size, int):
-            given = given.within(asked.size)
-        generator = torch.Generator().manual_seed(asked.seed)
-        return replace(given, rgb=degrade(given.rgb, asked.task, asked.severity, generator))
 
 
 class _Forecast:

@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-import torch
 from torch import Tensor
 
 from mrsampler import checkpoints, hub, restorer
-from mrsampler.degradations import degrade
 from mrsampler.photo import Photo
 from mrsampler.restorer import Restorer
 from mrsampler.run import Run, cut
@@ -160,12 +158,9 @@ def subject(photo: Photo, asked: Run) -> Subject:
     if asked.size == OWN:
         check_own_size(photo, asked.clean or is_local(asked.task))
     side = WORKING_SIDE if asked.size == OWN else int(asked.size)
-    if not asked.clean:
-        return Subject(photo, photo.within(side).rgb, None)
-    clean = photo if asked.size == OWN else photo.within(side)
-    generator = torch.Generator().manual_seed(asked.seed)
-    source = replace(clean, rgb=degrade(clean.rgb, asked.task, asked.severity, generator))
-    return Subject(source, source.within(side).rgb, clean.within(side).rgb)
+    source = asked.damaged(photo)
+    truth = photo.within(side).rgb if asked.clean else None
+    return Subject(source, source.within(side).rgb, truth)
 
 
 def check_own_size(photo: Photo, whole: bool) -> None:

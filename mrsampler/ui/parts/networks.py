@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from mrsampler.run import FAILURES
 from mrsampler.ui.parts import choices
 from mrsampler.ui.session import arrival, load, loaded
 
@@ -19,7 +20,7 @@ def ready(checkpoint: str) -> Iterator[tuple[Any, Any]]:
     try:
         for far in arrival(checkpoint):
             yield {"of": checkpoint, "says": far.says, "share": far.share}, gr.skip()
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+    except FAILURES as error:
         gr.Warning(f"{error}.")
         yield None, gr.update(**choices.networks({checkpoint: str(error)}))
     else:
