@@ -22,7 +22,7 @@ from mrsampler.extras import need
 from mrsampler.restorer import Restorer
 
 Pair = tuple[Tensor, Tensor]  # damaged and true, (3, H, W) in [0, 1]
-NOISY = "noisy"
+NOISY, SIGMA = "noisy", "sigma"
 SIGMAS = (15, 25, 50)  # of 255: the deviations at which denoisers are compared
 MAX_SIGMA = 50  # of 255: the usual noise's at severity 1
 
@@ -145,7 +145,7 @@ def equalised(damaged: Tensor, _: Tensor, clip: float) -> Tensor:
 WEIGHTS = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3)
 WEATHER = ("rainy", "snowy", "raindrop")
 PEERS = (
-    Peer("FFDNet", (NOISY,), ffdnet, (3, 6, 10, 15, 20, 25, 35, 50), "sigma"),
+    Peer("FFDNet", (NOISY,), ffdnet, (3, 6, 10, 15, 20, 25, 35, 50), SIGMA),
     Peer("non-local means", (NOISY,), nonlocal_means, (3, 6, 10, 15, 25)),
     Peer("total variation", (NOISY, "jpeg-compressed", *WEATHER), total_variation, WEIGHTS),
     Peer("bilateral", ("jpeg-compressed",), bilateral, (0.03, 0.06, 0.1, 0.2, 0.4)),
@@ -159,13 +159,11 @@ PEERS = (
 
 
 def peers_of(case: Case) -> list[Peer]:
-    """Those for a case's task; where the noise's deviation is known, FFDNet is told that alone."""
+    """Those for a case's task: FFDNet is told the noise's deviation, or tries several."""
     known = [peer for peer in PEERS if case.task in peer.tasks]
     if case.sigma is None:
-        return known
-    return [
-        peer._replace(settings=(case.sigma,)) if peer.told == "sigma" else peer for peer in known
-    ]
+        return [peer._replace(told="") if peer.told == SIGMA else peer for peer in known]
+    return [peer._replace(settings=(case.sigma,)) if peer.told == SIGMA else peer for peer in known]
 
 
 def cases(
