@@ -12,7 +12,7 @@ test: .venv/test.stamp node_modules/check.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PATH="$(BIN):$$PATH" npm run --silent check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'

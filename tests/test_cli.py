@@ -742,8 +742,8 @@ def test_what_is_wrong_with_a_checkpoint_of_ones_own_is_said_in_options(own, cro
     assert "own.pth has no card: say with --architecture what it is, one of irsde-unet" in line
     line = refused(capsys, *run, *own, "--encoder", "own.pth")
     assert "takes no contexts: leave --encoder out" in line
-    assert "unknown process 'bridge'; choose from" in refused(
-        capsys, *run, *own, "--process", "bridge"
+    assert "unknown process 'brigde'; choose from" in refused(
+        capsys, *run, *own, "--process", "brigde"
     )
     other = ["--process", "VE", "--process-set", "speed=1"]
     assert "the VE process takes no 'speed', only: sigma_min" in refused(capsys, *run, *own, *other)
@@ -948,7 +948,7 @@ def test_a_bench_without_a_folder_is_of_the_page_s_clean_examples(
     own = ["--checkpoints" if bench.startswith("prediction") else "--checkpoint", checkpoint]
     argv = ["bench", *bench.split(), "--photos", "10", "--largest-side", "32", "--tasks", "noisy"]
     if bench.startswith("speedup"):
-        argv += ["--solvers", "mrs-ode-d-1"]
+        argv += ["--solvers", "mrs-ode-d-1", "--posterior", "20", "--spacings", "uniform-t"]
     assert cli.main([*argv, *own]) == 0
     assert seen == sorted(example.path for example in rest)
 

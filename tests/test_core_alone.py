@@ -109,7 +109,7 @@ def test_the_extras_and_the_core_are_disjoint_and_the_core_pins_no_version():
     core = {line.partition(">=")[0] for line in project["dependencies"]}
     assert core == {"torch", "numpy", "scipy", "safetensors", "pillow", "tqdm"}
     assert not [line for line in project["dependencies"] if "==" in line]
-    assert set(project["optional-dependencies"]) == {"page", "train", "hub", "bench"}
+    assert set(project["optional-dependencies"]) == {"page", "train", "hub", "bench", "peers"}
     for extra in project["optional-dependencies"].values():
         assert not core & {line.partition(">=")[0] for line in extra}
 

@@ -267,7 +267,7 @@ def test_solvers_with_evaluations_of_their_own_have_errors_too(solver):
         ({"nfe": 0}, "The NFE of MR Sampler ODE d-2 must be a whole number from 1 to 100; got 0"),
         ({"nfe": None}, "The NFE of"),
         ({"nfe": math.nan}, "The NFE of"),
-        ({"nfe": "8"}, "The NFE of"),
+        ({"nfe": "eight"}, "The NFE of"),
         ({"nfe": True}, "The NFE of"),
         ({"solver": "pndm", "nfe": 3}, "The NFE of PNDM must be a whole number from 4"),
         ({"mu": [2.0, 0.0]}, "Each coordinate of \u03bc"),
