@@ -6,7 +6,6 @@ import math
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ from mrsampler.bench.stable import compare, fewest, races, ratios, solved
 from mrsampler.bench.yardstick import MEASURES, Yardstick, better
 from mrsampler.metrics import SlicedWasserstein, psnr, rmse, ssim, st_lpips
 from mrsampler.networks import LightDenoiser
-from mrsampler.restorer import Restorer, load
+from mrsampler.restorer import Reading, Restorer, load
 
 # --- the rule, on rows made by hand
 
@@ -344,7 +343,7 @@ def test_the_controls_are_rows_where_there_is_a_reader():
 
 def reading(seed=0, side=40):
     estimate = 0.5 + 0.1 * torch.sin(torch.linspace(0, 9, side)).expand(1, 3, side, side)
-    return SimpleNamespace(estimate=estimate, spread=torch.full((1, 1, side, side), 0.1))
+    return Reading(estimate, torch.full((1, 3, side, side), 0.1), torch.eye(3))
 
 
 def test_grain_has_of_each_measure_the_best_that_any_amount_buys():
@@ -358,6 +357,20 @@ def test_grain_has_of_each_measure_the_best_that_any_amount_buys():
     assert better("swd", found["swd"], reader["swd"])
     assert better("alex", found["alex"], reader["alex"])
     assert found == controls.grain([flat], yardstick)
+
+
+def test_grain_is_of_the_colours_that_the_spread_is_told_in():
+    seen = []
+    own = reading()
+    grey = torch.tensor([[1.0, 1, 1], [1, 1, -2], [1, -1, 0]])
+    grey = grey / grey.norm(dim=1, keepdim=True)
+    spread = torch.zeros(1, 3, 40, 40)
+    spread[:, 0] = 0.1  # in grey alone
+    controls.grain([Reading(own.estimate, spread, grey)], lambda images: seen.extend(images) or {})
+    for image in seen:
+        added = image - own.estimate[0]
+        assert added.std() > 0.01
+        torch.testing.assert_close(added, added.mean(0).expand_as(added), rtol=0, atol=1e-6)
 
 
 def test_texture_moves_a_sample_between_the_reader_and_itself():
@@ -413,7 +426,7 @@ def calls(made):
 
 def read_by(self, image, task):
     """A reader's: the photo a little brighter, uncertain everywhere alike."""
-    return SimpleNamespace(estimate=image[None] + 0.01, spread=torch.full((1, 1, 1, 1), 0.05))
+    return Reading(image[None] + 0.01, torch.full((1, 3, 1, 1), 0.05), torch.eye(3))
 
 
 @pytest.fixture

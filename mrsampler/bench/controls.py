@@ -7,28 +7,16 @@ perceptual distance bought for nothing. A sampler that is no better has learnt n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mrsampler.bench.yardstick import Yardstick, better
-from mrsampler.restorer import Restorer
+from mrsampler.restorer import Reading, Restorer
 
 TAUS = (0.25, 0.5, 0.75, 1.0)
 # Other draws than those of the damage and of x_T.
 _GRAIN_STREAM = 0x677261696E
-
-
-class Reading(Protocol):
-    """What a reader makes of a photo: its restored photo, and how uncertain it is.
-
-    `estimate` is (1, 3, H, W), mu + r; `spread` (1, 1, H, W) or (1, 3, H, W), the standard
-    deviation d of what is left.
-    """
-
-    estimate: Tensor
-    spread: Tensor
 
 
 def reading_of(restorer: Restorer, image: Tensor, task: str) -> Reading | None:
@@ -46,7 +34,7 @@ def textured(image: Tensor, reading: Reading, tau: float) -> Tensor:
 def grain(
     readings: Sequence[Reading], yardstick: Yardstick, first_seed: int = 0
 ) -> dict[str, float]:
-    """The quality of estimate + tau * spread * white noise, at each measure's own best tau.
+    """The quality of estimate + tau * grain of the spread, at each measure's own best tau.
 
     `tau_` and a measure's name is that tau. Photo i has the noise of seed first_seed + i.
     """
@@ -56,8 +44,9 @@ def grain(
         for seed, reading in enumerate(readings, first_seed):
             generator = torch.Generator().manual_seed(seed + _GRAIN_STREAM)
             noise = torch.randn(reading.estimate.shape[1:], generator=generator)
-            spread = reading.spread[0].cpu()
-            images.append(reading.estimate[0].cpu() + tau * spread * noise)
+            # In the channels that the spread is told in: each colour's own is another.
+            image = reading.estimate + tau * reading.grain(noise[None])
+            images.append(image[0].cpu())
         for measure, value in yardstick(images).items():
             if measure not in found or better(measure, value, found[measure]):
                 found |= {measure: value, f"tau_{measure}": tau}
