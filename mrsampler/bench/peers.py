@@ -142,19 +142,19 @@ def equalised(damaged: Tensor, _: Tensor, clip: float) -> Tensor:
     return _tensor(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) / 255)
 
 
-WEIGHTS = (0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3)
+WEIGHTS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3)
 WEATHER = ("rainy", "snowy", "raindrop")
 PEERS = (
-    Peer("FFDNet", (NOISY,), ffdnet, (3, 6, 10, 15, 20, 25, 35, 50), SIGMA),
-    Peer("non-local means", (NOISY,), nonlocal_means, (3, 6, 10, 15, 25)),
+    Peer("FFDNet", (NOISY,), ffdnet, (2, 4, 6, 8, 10, 15, 20, 25, 35, 50, 65, 75), SIGMA),
+    Peer("non-local means", (NOISY,), nonlocal_means, (1, 2, 3, 4, 6, 10, 15, 25, 40, 60)),
     Peer("total variation", (NOISY, "jpeg-compressed", *WEATHER), total_variation, WEIGHTS),
-    Peer("bilateral", ("jpeg-compressed",), bilateral, (0.03, 0.06, 0.1, 0.2, 0.4)),
-    Peer("median", WEATHER, median, (3, 5)),
-    Peer("unsharp mask", ("motion-blurry",), sharpened, (0.3, 0.6, 1.0, 2.0)),
-    Peer("Telea", ("uncompleted",), telea, (2, 3, 5, 8), "the mask"),
+    Peer("bilateral", ("jpeg-compressed",), bilateral, (0.015, 0.03, 0.06, 0.1, 0.2, 0.4)),
+    Peer("median", WEATHER, median, (3, 5, 7, 9)),
+    Peer("unsharp mask", ("motion-blurry",), sharpened, (0.05, 0.1, 0.2, 0.3, 0.6, 1.0, 2.0)),
+    Peer("Telea", ("uncompleted",), telea, (1, 2, 3, 5, 8, 12, 18, 27), "the mask"),
     Peer("dark channel", ("hazy",), dark_channel, (0.3, 0.5, 0.7, 0.85, 0.95)),
     Peer("gamma", ("low-light", "shadowed"), gamma, (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)),
-    Peer("CLAHE", ("low-light", "hazy", "shadowed"), equalised, (1, 2, 4, 8)),
+    Peer("CLAHE", ("low-light", "hazy", "shadowed"), equalised, (0.5, 1, 2, 4, 8, 16, 32, 64)),
 )
 
 
